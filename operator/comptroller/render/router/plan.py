@@ -1,0 +1,67 @@
+"""The neutral router plan: routes -> ordered, weighted, limited backends. Each renderer turns it into one router's files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from comptroller.api.modelpool import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMount:
+    """A key of a Secret that the router's pod gets as an environment variable; nobody else reads it."""
+
+    variable: str
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouterBackend:
+    """One pool as one route sees it. `weight` 0 means: not planned, only tried in spill order."""
+
+    pool: str  # namespace/name
+    model: str
+    inside: bool
+    provider: Provider | None  # None: a local pool, which speaks the OpenAI protocol
+    address: str | None  # base URL up to and including /v1; None: the provider's own
+    key: SecretMount | None
+    weight: int  # share of the route in tenths of a percent, 0..1000
+    order: int  # 1: planned; higher numbers are tried later
+    max_concurrency: int | None  # None: no limit known
+    input_usd_per_token: str  # decimal strings, exact
+    cached_input_usd_per_token: str
+    output_usd_per_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouterRoute:
+    """One model name that clients ask for."""
+
+    name: str
+    backends: tuple[RouterBackend, ...]
+    workflow: str | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouterTenant:
+    """Who may ask for what. The keys are files of a mounted Secret."""
+
+    name: str
+    secret: str
+    routes: tuple[str, ...]  # empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class RouterPlan:
+    """What one router Deployment does. `restricted` routers have no backend outside and no key at all."""
+
+    name: str  # of the Deployment and the Service
+    namespace: str
+    policy: str
+    kind: Literal["open", "restricted"]
+    routes: tuple[RouterRoute, ...]
+    tenants: tuple[RouterTenant, ...]
+    timeout_seconds: int
