@@ -23,7 +23,7 @@ _MARK_END = b"\xff\xff\xff\x02"
 
 # 64 pieces of four ASCII characters: text made of them is cut back into the same tokens.
 _SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi")
-_PIECES = tuple(f"{first}{second[0]}{' ' if second[0] != 'f' else ','}" for first in _SYLLABLES for second in _SYLLABLES)
+_PIECES = tuple(f"{syllable}{end} " for syllable in _SYLLABLES for end in "bdfgklmn")
 
 
 def tokenize(text: str) -> bytes:
