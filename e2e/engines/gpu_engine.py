@@ -26,10 +26,9 @@ from .engine_metrics import EngineMetrics
 from .faults import Faults
 from .iteration_time import IterationTime
 from .openai_wire import DONE, Answer, Ask, BadRequestError, read_ask
-from .output_length import output_tokens
+from .planned_answer import PlannedAnswer, plan_answer
 from .scheduler import Limits, Request, RequestTooLongError, Scheduler, Sequence
 from .serving import open_event_stream, serve
-from .tokens import answer_seed, generated_text
 
 _ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError", 503: "ServiceUnavailableError"}
 _MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -129,34 +128,39 @@ class GpuEngine:
             ask = read_ask(await request.read(), chat=chat)
             if ask.model != self.settings.model:
                 return _error(404, f"The model `{ask.model}` does not exist.")
-            seed = answer_seed(self.settings.seed, ask.prompt)
-            length, reason = output_tokens(
-                seed, self.settings.mean_output_tokens, ask.max_tokens, ignore_eos=ask.ignore_eos
+            planned = plan_answer(
+                self.settings.seed,
+                ask.prompt,
+                self.settings.mean_output_tokens,
+                ask.max_tokens,
+                ignore_eos=ask.ignore_eos,
             )
-            sequence = self.loop.submit(Request(ask.prompt, length, seed, _salt(ask)))
+            sequence = self.loop.submit(Request(ask.prompt, planned.tokens, planned.seed, _salt(ask)))
         except (BadRequestError, RequestTooLongError) as error:
             return _error(400, str(error))
         try:
-            return await self._write(request, ask, sequence, reason)
+            return await self._write(request, ask, sequence, planned)
         finally:
-            self.loop.leave(sequence, reason)
+            self.loop.leave(sequence, planned.finish_reason)
 
-    async def _write(self, request: web.Request, ask: Ask, sequence: Sequence, reason: str) -> web.StreamResponse:
+    async def _write(
+        self, request: web.Request, ask: Ask, sequence: Sequence, planned: PlannedAnswer
+    ) -> web.StreamResponse:
         self._count += 1
-        seed, length = sequence.request.answer_seed, sequence.request.output_tokens
-        name = f"{'chatcmpl' if ask.chat else 'cmpl'}-{seed:012x}-{self._count}"
+        name = f"{'chatcmpl' if ask.chat else 'cmpl'}-{planned.seed:012x}-{self._count}"
         answer = Answer(name, int(time.time()), ask.model, ask.chat)
         if not ask.stream:
             await self.loop.completion(sequence)
-            return web.json_response(answer.whole(generated_text(seed, 0, length), reason, self._usage(sequence)))
+            text = planned.text(0, planned.tokens)
+            return web.json_response(answer.whole(text, planned.finish_reason, self._usage(sequence)))
         response = await open_event_stream(request)
         sent = 0
-        while sent < length:
+        while sent < planned.tokens:
             ready = await self.loop.progress(sequence, sent)
-            events = answer.piece(generated_text(seed, sent, ready))
+            events = answer.piece(planned.text(sent, ready))
             await response.write(answer.opening() + events if sent == 0 else events)
             sent = ready
-        closing = answer.closing(reason)
+        closing = answer.closing(planned.finish_reason)
         if ask.include_usage:
             closing += answer.usage(self._usage(sequence))
         await response.write(closing + DONE)

@@ -36,6 +36,14 @@ def count_tokens(tokens: bytes) -> int:
     return len(tokens) // BYTES_PER_TOKEN
 
 
+def message_start(role: str) -> bytes:
+    return _MARK_START + tokenize(role)
+
+
+def message_end() -> bytes:
+    return _MARK_END
+
+
 def render_chat(messages: Iterable[tuple[str, str]]) -> bytes:
     """Lay out (role, text) pairs as a chat template does, ending where the assistant starts to speak.
 
@@ -43,8 +51,8 @@ def render_chat(messages: Iterable[tuple[str, str]]) -> bytes:
     """
     parts: list[bytes] = []
     for role, text in messages:
-        parts += [_MARK_START, tokenize(role), tokenize(text), _MARK_END]
-    parts += [_MARK_START, tokenize("assistant")]
+        parts += [message_start(role), tokenize(text), message_end()]
+    parts.append(message_start("assistant"))
     return b"".join(parts)
 
 
