@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
-from comptroller.api.fields import ApiModel
+from comptroller.api.fields import ApiModel, Timestamp
 
 
 class ConditionType(StrEnum):
@@ -71,7 +71,5 @@ class Condition(ApiModel):
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(min_length=1, max_length=1024, description="One word why, in CamelCase.")
     message: str = Field(default="", max_length=32768, description="What and why, with numbers and the remedy.")
-    last_transition_time: Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})] = Field(
-        description="When the status last changed."
-    )
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
     observed_generation: int = Field(description="The generation of the spec that this condition speaks of.")

@@ -27,24 +27,49 @@ class Strict(ApiModel):
 class PrometheusSettings(Strict):
     """Where measurements come from."""
 
-    url: str = Field(default="http://prometheus.monitoring.svc:9090", pattern=r"^https?://[^@\s]+$", description="Address, without user or password.")
-    bearer_token_file: str | None = Field(default=None, description="A mounted file whose content is sent as bearer token.")
+    url: str = Field(
+        default="http://prometheus.monitoring.svc:9090",
+        pattern=r"^https?://[^@\s]+$",
+        description="Address, without user or password.",
+    )
+    bearer_token_file: str | None = Field(
+        default=None, description="A mounted file whose content is sent as bearer token."
+    )
     timeout_seconds: float = Field(default=3.0, gt=0, le=60, description="Longest wait for one query.")
     stale_after_seconds: float = Field(default=90.0, gt=0, le=3600, description="Older samples count as unknown.")
-    rate_window_seconds: int = Field(default=60, ge=4, le=3600, description="Window over which rates are taken; at least four scrapes.")
+    rate_window_seconds: int = Field(
+        default=60, ge=4, le=3600, description="Window over which rates are taken; at least four scrapes."
+    )
 
 
 class LoopSettings(Strict):
     """How often is decided, and how quickly decisions may change."""
 
     tick_seconds: float = Field(default=15.0, ge=0.5, le=300, description="Time between decisions.")
-    batch_window_seconds: float = Field(default=0.5, ge=0, le=10, description="How long spec changes are collected before a decision.")
-    scale_down_delay_seconds: float = Field(default=300.0, ge=0, le=86400, description="Fewer replicas only after fewer have sufficed for this long.")
-    restart_hold_seconds: float = Field(default=60.0, ge=0, le=3600, description="After a start nothing is scaled down for this long: one full window of data.")
-    maximum_step_up: int = Field(default=16, ge=1, le=1000, description="Most replicas added to one pool by one decision.")
-    solver_time_limit_seconds: float = Field(default=2.0, gt=0, le=60, description="Time limit of the mixed-integer solver.")
-    improvement_threshold: float = Field(default=0.02, ge=0, le=1, description="A new plan must be better by this share, or repair a violation.")
-    relist_seconds: float = Field(default=300.0, ge=10, le=3600, description="Time between full lists that heal lost events.")
+    batch_window_seconds: float = Field(
+        default=0.5, ge=0, le=10, description="How long spec changes are collected before a decision."
+    )
+    scale_down_delay_seconds: float = Field(
+        default=300.0, ge=0, le=86400, description="Fewer replicas only after fewer have sufficed for this long."
+    )
+    restart_hold_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="After a start nothing is scaled down for this long: one full window of data.",
+    )
+    maximum_step_up: int = Field(
+        default=16, ge=1, le=1000, description="Most replicas added to one pool by one decision."
+    )
+    solver_time_limit_seconds: float = Field(
+        default=2.0, gt=0, le=60, description="Time limit of the mixed-integer solver."
+    )
+    improvement_threshold: float = Field(
+        default=0.02, ge=0, le=1, description="A new plan must be better by this share, or repair a violation."
+    )
+    relist_seconds: float = Field(
+        default=300.0, ge=10, le=3600, description="Time between full lists that heal lost events."
+    )
 
 
 class EnergySettings(Strict):
@@ -58,14 +83,20 @@ class AmortisationSettings(Strict):
     """How a purchase is spread over its life."""
 
     years: Decimal = Field(default=Decimal("4"), gt=0, le=20, description="Years of use.")
-    maintenance_percent_per_year: Decimal = Field(default=Decimal("5"), ge=0, le=100, description="Maintenance, in percent of the price.")
-    residual_percent: Decimal = Field(default=Decimal("20"), ge=0, le=100, description="Value at the end, in percent of the price.")
+    maintenance_percent_per_year: Decimal = Field(
+        default=Decimal("5"), ge=0, le=100, description="Maintenance, in percent of the price."
+    )
+    residual_percent: Decimal = Field(
+        default=Decimal("20"), ge=0, le=100, description="Value at the end, in percent of the price."
+    )
 
 
 class GpuClass(Strict):
     """A kind of GPU: how its nodes are found, what it draws, what it costs."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of its nodes (GPU feature discovery).")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of its nodes (GPU feature discovery)."
+    )
     tolerations: list[dict[str, Any]] = Field(default_factory=list, description="Tolerations for its nodes.")
     resource_name: str = Field(default="nvidia.com/gpu", description="The extended resource of one GPU.")
     memory_gib: float = Field(gt=0, description="Memory of one GPU.")
@@ -73,13 +104,25 @@ class GpuClass(Strict):
     busy_watts: float = Field(ge=0, description="Power of one GPU under full load.")
     price_usd: Decimal = Field(ge=0, description="Purchase price of one GPU with its share of the server.")
     rent_usd_per_hour: Decimal = Field(ge=0, description="Rent of one GPU for one hour.")
-    alpha_ms: float = Field(gt=0, description="Default profile: fixed time of a decoding step for an 8-billion-parameter model.")
+    alpha_ms: float = Field(
+        gt=0, description="Default profile: fixed time of a decoding step for an 8-billion-parameter model."
+    )
     beta_ms: float = Field(ge=0, description="Default profile: added time per request.")
     gamma_ms: float = Field(ge=0, description="Default profile: added time per context token.")
     max_concurrency: int = Field(default=64, ge=1, description="Default profile: requests decoded at the same time.")
 
 
-def _class(product: str, memory: float, idle: float, busy: float, price: str, rent: str, alpha: float, beta: float, gamma: float) -> GpuClass:
+def _class(
+    product: str,
+    memory: float,
+    idle: float,
+    busy: float,
+    price: str,
+    rent: str,
+    alpha: float,
+    beta: float,
+    gamma: float,
+) -> GpuClass:
     return GpuClass(
         node_selector={"nvidia.com/gpu.product": product},
         tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -95,7 +138,10 @@ def _class(product: str, memory: float, idle: float, busy: float, price: str, re
 
 
 def built_in_gpu_classes() -> dict[str, GpuClass]:
-    """The GPU classes that need no settings. Prices and watts are typical list figures of 2026; override them with yours."""
+    """The GPU classes that need no settings.
+
+    Prices and watts are typical list figures of 2026; override them with yours.
+    """
     return {
         "b200": _class("NVIDIA-B200", 180, 140, 1000, "45000", "6.00", 3.0, 0.02, 0.00008),
         "h200": _class("NVIDIA-H200", 141, 120, 700, "38000", "4.50", 4.2, 0.03, 0.00012),
@@ -107,12 +153,27 @@ def built_in_gpu_classes() -> dict[str, GpuClass]:
         "mi300x": GpuClass(
             node_selector={"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM"},
             tolerations=[{"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-            resource_name="amd.com/gpu", memory_gib=192, idle_watts=150, busy_watts=740,
-            price_usd=Decimal("22000"), rent_usd_per_hour=Decimal("3.00"), alpha_ms=4.5, beta_ms=0.04, gamma_ms=0.00015,
+            resource_name="amd.com/gpu",
+            memory_gib=192,
+            idle_watts=150,
+            busy_watts=740,
+            price_usd=Decimal("22000"),
+            rent_usd_per_hour=Decimal("3.00"),
+            alpha_ms=4.5,
+            beta_ms=0.04,
+            gamma_ms=0.00015,
         ),
         "cpu": GpuClass(
-            resource_name="", memory_gib=16, idle_watts=10, busy_watts=60, price_usd=Decimal("2000"),
-            rent_usd_per_hour=Decimal("0.10"), alpha_ms=60.0, beta_ms=20.0, gamma_ms=0.02, max_concurrency=4,
+            resource_name="",
+            memory_gib=16,
+            idle_watts=10,
+            busy_watts=60,
+            price_usd=Decimal("2000"),
+            rent_usd_per_hour=Decimal("0.10"),
+            alpha_ms=60.0,
+            beta_ms=20.0,
+            gamma_ms=0.02,
+            max_concurrency=4,
         ),
     }
 
@@ -120,19 +181,30 @@ def built_in_gpu_classes() -> dict[str, GpuClass]:
 class BaselineSettings(Strict):
     """What savings are measured against: all requests at this price."""
 
-    pool: str | None = Field(default=None, description="A hosted pool as namespace/name; absent: the dearest hosted pool that a route permits.")
+    pool: str | None = Field(
+        default=None,
+        description="A hosted pool as namespace/name; absent: the dearest hosted pool that a route permits.",
+    )
 
 
 class DefaultsSettings(Strict):
     """What applies where a policy is silent."""
 
-    time_to_first_token_ms: int = Field(default=2000, ge=1, description="Service-level objective of a route without one.")
-    time_per_output_token_ms: int = Field(default=100, ge=1, description="Service-level objective of a route without one.")
+    time_to_first_token_ms: int = Field(
+        default=2000, ge=1, description="Service-level objective of a route without one."
+    )
+    time_per_output_token_ms: int = Field(
+        default=100, ge=1, description="Service-level objective of a route without one."
+    )
     input_tokens: int = Field(default=1000, ge=1, description="Prompt length assumed before the first measurement.")
     output_tokens: int = Field(default=250, ge=1, description="Answer length assumed before the first measurement.")
     router_image: str = Field(default="ghcr.io/berriai/litellm:v1.106.2", description="Image of the router.")
-    operator_image: str = Field(default="ghcr.io/comptroller/comptroller:0.1.0", description="Image of the warm-up Jobs.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent", description="Of router and warm-up Jobs.")
+    operator_image: str = Field(
+        default="ghcr.io/comptroller/comptroller:0.1.0", description="Image of the warm-up Jobs."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="Of router and warm-up Jobs."
+    )
 
 
 class Settings(Strict):
@@ -145,7 +217,9 @@ class Settings(Strict):
     amortisation: AmortisationSettings = Field(default_factory=AmortisationSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     defaults: DefaultsSettings = Field(default_factory=DefaultsSettings)
-    watch_namespaces: Annotated[list[str], Field(max_length=256)] = Field(default_factory=list, description="Namespaces that are watched; absent: all.")
+    watch_namespaces: Annotated[list[str], Field(max_length=256)] = Field(
+        default_factory=list, description="Namespaces that are watched; absent: all."
+    )
     listen_port: int = Field(default=8080, ge=1, le=65535, description="Port of health, metrics and target discovery.")
 
     @model_validator(mode="before")
