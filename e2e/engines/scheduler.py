@@ -14,9 +14,9 @@ The iteration then takes `IterationTime.seconds`, and each sequence whose known 
 The machine has no clock: `advance(now)` plays every iteration that has ended by `now`, each at its own exact time,
 however late the call. So tests run in virtual time, and a server may wake up rarely without bending the figures.
 
-Worked: alpha 10 ms, beta 1 ms, gamma 0. Two requests of 8 prompt tokens arrive together and want 3 tokens each.
-Iteration 1 prefills both: 10 + 16 * 1 = 26 ms, first tokens at 26 ms. Two decodes follow, each 10 + 2 * 1 = 12 ms:
-both finish at 50 ms, with a time per output token of 12 ms.
+Worked: alpha 10 ms, beta 1 ms, gamma 0. Two requests of 8 prompt tokens, wanting 3 tokens each, arrive one right after
+the other. The first is prefilled alone, 10 + 8 = 18 ms; the second beside a decode of the first, 10 + 8 + 1 = 19 ms;
+both decode, 10 + 2 = 12 ms, which ends the first at 49 ms; the second decodes alone, 11 ms, and ends at 60 ms.
 """
 
 from __future__ import annotations
