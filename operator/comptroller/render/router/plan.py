@@ -43,6 +43,9 @@ class RouterRoute:
     backends: tuple[RouterBackend, ...]
     workflow: str | None = None
     step: str | None = None
+    shed_ratio: float = 0.0  # share of the requests that nobody can answer: refused at the door with 429
+    cache_breakpoints: tuple[str, ...] = ()  # tools, system, lastMessage: where hosted caches break
+    cache_ttl: str | None = None  # 5m or 1h; None: the provider's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,6 @@ class RouterPlan:
     routes: tuple[RouterRoute, ...]
     tenants: tuple[RouterTenant, ...]
     timeout_seconds: int
+    replicas: int = 1
+    elsewhere: tuple[tuple[str, str], ...] = ()  # route of the policy's other router -> its address, for error messages
+    inside_pools: tuple[tuple[str, int], ...] = ()  # (ModelPool in the namespace, port of its pods): what egress may reach

@@ -1,0 +1,44 @@
+"""Starts LiteLLM with the gateway around it: `python3 -m router_plugin --config FILE --port N`.
+
+LiteLLM insists on a master key although a custom authentication replaces it. It is drawn here at each start, is known
+to nobody and never leaves the process; no request is ever compared with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+
+from .config import Config
+
+
+def main() -> None:
+    """Parses the two arguments and serves until SIGTERM, which lets running answers finish."""
+    parser = argparse.ArgumentParser(prog="router_plugin", description="LiteLLM with Comptroller's gateway.")
+    parser.add_argument("--config", required=True, help="the mounted LiteLLM configuration")
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a server in a pod
+    parser.add_argument("--port", type=int, default=4000)
+    options = parser.parse_args()
+
+    os.environ["LITELLM_MASTER_KEY"] = "sk-" + secrets.token_urlsafe(48)
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_TELEMETRY", "False")
+    with open(options.config, encoding="utf-8") as file:  # noqa: PTH123
+        config = Config.parse(file.read())
+
+    from litellm.proxy.proxy_cli import run_server
+    from litellm.proxy.proxy_server import app
+
+    from .gateway import Gateway
+    from .live import Live
+
+    live = Live(config, options.config)
+    app.add_middleware(Gateway, live=live)
+    arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]
+    run_server(args=[*arguments, "--telemetry", "False"], prog_name="litellm")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

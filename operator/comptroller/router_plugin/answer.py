@@ -1,0 +1,115 @@
+"""An answer on its way to the client: measured, and cleaned of what the client has not asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from . import metrics
+from .config import pool_of
+from .hooks import Admitted
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+KEPT = frozenset({b"x-litellm-call-id", b"x-litellm-model-id", b"x-litellm-attempted-fallbacks", b"x-litellm-response-cost"})
+
+
+class Answer:
+    """Wraps ASGI's `send` for one request."""
+
+    def __init__(self, admitted: Admitted, arrived: float, clock: Callable[[], float], send: Send, *, drop_usage: bool) -> None:
+        self._admitted = admitted
+        self._arrived = arrived
+        self._clock = clock
+        self._send = send
+        self._drop_usage = drop_usage
+        self._status = 0
+        self._streamed = False
+        self._pool = metrics.NONE
+        self._first: float | None = None
+        self._finished = False
+        self._left = False
+        self._broke = False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = self._begin(message)
+        elif message["type"] == "http.response.body":
+            content = message.get("body", b"")
+            if content and self._first is None:
+                self._first = self._clock()
+            if self._streamed:
+                message = {**message, "body": self._piece(content)}
+            self._finished = self._finished or not message.get("more_body", False)
+        await self._send(message)
+
+    def left(self) -> None:
+        """The client has closed the connection."""
+        self._left = not self._finished
+
+    def _begin(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        self._status = message["status"]
+        headers = []
+        for name, value in message.get("headers", []):
+            lowered = name.lower()
+            if lowered == b"x-litellm-model-id":
+                self._pool = pool_of(value.decode("latin-1"))
+            if lowered == b"content-type" and value.startswith(b"text/event-stream"):
+                self._streamed = True
+            if not lowered.startswith(b"x-litellm-") or lowered in KEPT:
+                headers.append((name, value))
+        return {**message, "headers": headers}
+
+    def _piece(self, content: bytes) -> bytes:
+        """One or more server-sent events. The closing event with the usage has no choices, which surprises clients that
+        have not asked for it; an event with an error means that the stream broke."""
+        if b'"error"' in content and b'data: {"error"' in content:
+            self._broke = True
+        if not self._drop_usage or b'"usage"' not in content:
+            return content
+        return b"".join(event for event in events(content) if not only_usage(event))
+
+    def end(self) -> None:
+        """Books the answer."""
+        policy, tenant, route = self._admitted.policy, self._admitted.tenant, self._admitted.route
+        outcome = self._outcome()
+        metrics.RESPONSES.labels(policy, route, tenant, self._pool, outcome).inc()
+        if outcome != "ok":
+            return
+        if self._streamed and self._first is not None:
+            metrics.TIME_TO_FIRST_TOKEN.labels(policy, route, self._pool).observe(self._first - self._arrived)
+        metrics.REQUEST_SECONDS.labels(policy, route, self._pool).observe(self._clock() - self._arrived)
+
+    def _outcome(self) -> str:
+        if self._left and not self._finished:
+            return "disconnected"
+        if not self._finished or self._broke or self._status >= 500:
+            return "error"
+        if self._status == 429:
+            return "overloaded"
+        return "client_error" if self._status >= 400 else "ok"
+
+
+def events(content: bytes) -> list[bytes]:
+    """The server-sent events of one piece, each with its empty line."""
+    parts = content.split(b"\n\n")
+    return [part + b"\n\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def only_usage(event: bytes) -> bool:
+    """True for an event like `data: {..., "choices": [], "usage": {...}}`."""
+    if not event.startswith(b"data: {"):
+        return False
+    try:
+        data = json.loads(event[6:])
+    except ValueError:
+        return False
+    return isinstance(data, dict) and bool(data.get("usage")) and not any(choice_has_content(one) for one in data.get("choices") or [])
+
+
+def choice_has_content(choice: Any) -> bool:
+    """Whether a choice says anything: text, a tool call or why the answer ended."""
+    if not isinstance(choice, dict):
+        return True
+    delta = choice.get("delta") or {}
+    return bool(choice.get("finish_reason") or choice.get("text") or any(delta.get(name) for name in ("content", "tool_calls", "reasoning_content")))

@@ -1,0 +1,97 @@
+"""The mounted configuration: LiteLLM's part, and the section `x_comptroller` that only this plugin reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+
+class ConfigError(ValueError):
+    """A configuration that must not be put into force; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One model name that clients ask for."""
+
+    name: str
+    workflow: str = ""
+    step: str = ""
+    shed_ratio: float = 0.0  # share of the requests that the plan has nobody for
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Who may ask. `routes` None: all. `keys` is the folder of the mounted Secret, one client key per file."""
+
+    name: str
+    keys: str
+    routes: frozenset[str] | None = None
+
+    def may_use(self, route: str) -> bool:
+        return self.routes is None or route in self.routes
+
+
+@dataclass(frozen=True)
+class Config:
+    """One version of the mounted file."""
+
+    digest: str
+    policy: str
+    restricted: bool
+    routes: Mapping[str, Route]
+    tenants: Sequence[Tenant]
+    elsewhere: Mapping[str, str]  # route -> address of the other router of the policy
+    model_list: Sequence[Mapping[str, Any]]
+    router_settings: Mapping[str, Any]
+    served: frozenset[str]  # routes with at least one backend
+    prices: Mapping[str, tuple[float, float, float]]  # deployment -> US dollars per token: input, cached input, output
+
+    @classmethod
+    def parse(cls, text: str) -> Config:
+        """Reads a file. Raises `ConfigError`."""
+        try:
+            content = yaml.safe_load(text)
+            section = content["x_comptroller"]
+            routes = {
+                str(one["name"]): Route(
+                    str(one["name"]),
+                    str(one.get("workflow") or ""),
+                    str(one.get("step") or ""),
+                    float(one.get("shed_ratio") or 0.0),
+                )
+                for one in section["routes"]
+            }
+            tenants = [
+                Tenant(str(one["name"]), str(one["keys"]), None if one.get("routes") is None else frozenset(one["routes"]))
+                for one in section.get("tenants") or []
+            ]
+            models = list(content["model_list"] or [])
+            return cls(
+                digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+                policy=str(section["policy"]),
+                restricted=section["kind"] == "restricted",
+                routes=routes,
+                tenants=tenants,
+                elsewhere=dict(section.get("elsewhere") or {}),
+                model_list=models,
+                router_settings=dict(content.get("router_settings") or {}),
+                served=frozenset(one["model_name"] for one in models),
+                prices={one["model_info"]["id"]: _prices(one["litellm_params"]) for one in models},
+            )
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _prices(params: Mapping[str, Any]) -> tuple[float, float, float]:
+    price = float(params["input_cost_per_token"])
+    return price, float(params.get("cache_read_input_token_cost", price)), float(params["output_cost_per_token"])
+
+
+def pool_of(deployment: str) -> str:
+    """The pool of a LiteLLM deployment: "inference/qwen3-32b/extraction" is pool "inference/qwen3-32b"."""
+    return deployment.rpartition("/")[0] or "none"

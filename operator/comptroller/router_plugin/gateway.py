@@ -1,0 +1,238 @@
+"""The gateway around LiteLLM's application: count, authenticate, check, then hand over; and watch the answer go by."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from . import guard, hooks, metrics
+from .answer import Answer, Send
+from .config import Config, Route
+from .errors import Refusal
+from .keys import Tenant, presented_key
+from .live import Live
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEALTH = frozenset({"/health/readiness", "/health/liveliness", "/health/liveness"})
+MODELS = frozenset({"/v1/models", "/models"})
+METRICS = frozenset({"/metrics", "/metrics/"})
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Gateway:
+    """Pure ASGI middleware, outside everything of LiteLLM's own.
+
+    Only the paths that lead to a model, the list of routes, health and metrics exist; LiteLLM's management, debugging
+    and pass-through paths do not.
+    """
+
+    def __init__(self, app: App, live: Live) -> None:
+        self.app = app
+        self.live = live
+        self._watch: asyncio.Task[None] | None = None
+        hooks.bind(live)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, self._starting(send))
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _starting(self, send: Send) -> Send:
+        """Begins to watch the configuration once LiteLLM has read its own copy."""
+
+        async def wrapped(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._watch = asyncio.create_task(self.live.watch())
+            await send(message)
+
+        return wrapped
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if path in METRICS and method == "GET":
+            await respond(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+        elif path in HEALTH and method == "GET":
+            await self.app(scope, receive, send)
+        elif path in MODELS and method == "GET":
+            await self._models(scope, send)
+        elif path in guard.PATHS and method == "POST":
+            await self._model(guard.PATHS[path], scope, receive, send)
+        else:
+            message = f"{method} {path} does not exist here; there are {', '.join(sorted(guard.PERMITTED))} and /v1/models"
+            await refuse(send, Refusal(404, "unknown_path", "not_found", message))
+
+    async def _models(self, scope: Scope, send: Send) -> None:
+        config = self.live.config
+        tenant = self.live.keys.tenant_of(presented_key(scope["headers"]))
+        if tenant is None:
+            await refuse(send, UNAUTHORIZED)
+            return
+        names = [name for name in config.routes if tenant.may_use(name)]
+        models = [{"id": name, "object": "model", "created": 0, "owned_by": config.policy} for name in names]
+        await respond(send, 200, json.dumps({"object": "list", "data": models}).encode(), "application/json")
+
+    async def _model(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = asyncio.get_running_loop().time()
+        config = self.live.config
+        raw = await read_body(receive)
+        body = parse(raw)
+        tenant = self.live.keys.tenant_of(presented_key(scope["headers"]))
+        route = config.routes.get(body["model"]) if body is not None and isinstance(body.get("model"), str) else None
+        outcome = decide(config, path, scope, body, tenant, route)
+        demand = not isinstance(outcome, Refusal) or outcome.outcome == "shed"
+        metrics.REQUESTS.labels(
+            config.policy,
+            route.name if demand and route else metrics.UNKNOWN,
+            tenant.name if tenant else metrics.UNKNOWN,
+            route.workflow if demand and route else "",
+            route.step if demand and route else "",
+        ).inc()
+        if isinstance(outcome, Refusal):
+            who = tenant.name if tenant else metrics.UNKNOWN
+            what = route.name if route else metrics.UNKNOWN
+            metrics.RESPONSES.labels(config.policy, what, who, metrics.NONE, outcome.outcome).inc()
+            await refuse(send, outcome)
+            return
+        if tenant is None or route is None:
+            raise AssertionError("decide() admits only a known tenant on a known route")
+        admitted = hooks.Admitted(config.policy, tenant.name, route.name)
+        await self._answer(admitted, path, outcome, arrived, scope, receive, send)
+
+    async def _answer(
+        self, admitted: hooks.Admitted, path: str, body: dict[str, Any], arrived: float, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        wants_usage = ask_for_usage(path, body)
+        answer = Answer(admitted, arrived, asyncio.get_running_loop().time, send, drop_usage=not wants_usage)
+        content = json.dumps(body).encode()
+        with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
+            try:
+                await self.app(forwarded(scope, path, content, admitted), replay(content, receive, answer), answer.send)
+            finally:
+                answer.end()
+
+
+UNAUTHORIZED = Refusal(
+    401,
+    "unauthorized",
+    "invalid_api_key",
+    "a valid key is needed: send it as `Authorization: Bearer KEY`; whoever runs this policy has put it into the tenant's Secret",
+)
+
+
+def decide(
+    config: Config, path: str, scope: Scope, body: dict[str, Any] | None, tenant: Tenant | None, route: Route | None
+) -> dict[str, Any] | Refusal:
+    """The body to hand over, or why not. In this order: who, what, whether permitted, whether harmless, whether there is room."""
+    if tenant is None:
+        return UNAUTHORIZED
+    if body is None:
+        return Refusal(400, "malformed", "invalid_json", "the body must be a JSON object of at most 64 MiB")
+    if route is None:
+        return unknown_route(config, tenant, body.get("model"))
+    if not tenant.may_use(route.name):
+        mine = ", ".join(name for name in config.routes if tenant.may_use(name)) or "none"
+        message = f"tenant {tenant.name} may not use route {route.name}; its routes here: {mine}. Ask for another or have spec.tenants changed"
+        return Refusal(403, "forbidden", "route_not_permitted", message)
+    try:
+        guard.check_headers(scope["headers"])
+        checked = guard.checked_body(path, body)
+    except guard.RefusedError as error:
+        return Refusal(400, "refused", "parameter_not_accepted", str(error))
+    if route.name not in config.served:
+        message = f"nothing that route {route.name} permits is running; try again in 15 seconds"
+        return Refusal(503, "shed", "no_backend", message, {"retry-after": "15"})
+    if route.shed_ratio and random.random() < route.shed_ratio:  # noqa: S311 - no secret
+        message = f"route {route.name} is asked more than all that it permits can answer; try again in 5 seconds"
+        return Refusal(429, "shed", "overloaded", message, {"retry-after": "5"})
+    return checked
+
+
+def unknown_route(config: Config, tenant: Tenant, asked: Any) -> Refusal:
+    """OpenAI's answer to a model that does not exist, with those that do."""
+    if isinstance(asked, str) and asked in config.elsewhere and tenant.may_use(asked):
+        message = f"route {asked} is answered by another router of this policy: {config.elsewhere[asked]}"
+    else:
+        mine = ", ".join(name for name in config.routes if tenant.may_use(name)) or "none"
+        message = f"model must be the name of a route; yours here: {mine}"
+    return Refusal(404, "unknown_route", "model_not_found", message)
+
+
+def ask_for_usage(path: str, body: dict[str, Any]) -> bool:
+    """Makes streams end with their token counts, for the books. True if the client had asked for them itself."""
+    if not body.get("stream") or path not in ("/v1/chat/completions", "/v1/completions"):
+        return True
+    options = body.get("stream_options")
+    asked = isinstance(options, dict) and bool(options.get("include_usage"))
+    body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return asked
+
+
+def forwarded(scope: Scope, path: str, content: bytes, admitted: hooks.Admitted) -> Scope:
+    """The request as LiteLLM shall see it: canonical path, no query, no key, only headers that steer nothing."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() in guard.FORWARDED_HEADERS]
+    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    return {**scope, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers, "comptroller": admitted}
+
+
+def replay(content: bytes, receive: Receive, answer: Answer) -> Receive:
+    """The body once, and after it only the news that the client has left."""
+    pending = [content]
+
+    async def wrapped() -> MutableMapping[str, Any]:
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            answer.left()
+        return message
+
+    return wrapped
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body; None when it is too long or the client has left."""
+    parts: list[bytes] = []
+    size, more, fits = 0, True, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        size += len(message.get("body", b""))
+        fits = fits and size <= LARGEST_BODY_BYTES
+        if fits:
+            parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts) if fits else None
+
+
+def parse(raw: bytes | None) -> dict[str, Any] | None:
+    """A JSON object, or None."""
+    try:
+        body = json.loads(raw) if raw else None
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+async def respond(send: Send, status: int, content: bytes, kind: str, extra: dict[str, str] | None = None) -> None:
+    """One whole answer."""
+    headers = {"content-type": kind, "content-length": str(len(content))} | (extra or {})
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def refuse(send: Send, refusal: Refusal) -> None:
+    """A refusal in OpenAI's shape."""
+    await respond(send, refusal.status, refusal.body(), "application/json", dict(refusal.headers))

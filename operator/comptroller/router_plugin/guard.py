@@ -1,0 +1,73 @@
+"""The sovereignty guard: a request carries what a model needs and nothing that steers the router.
+
+LiteLLM takes many instructions from the body: `fallbacks`, `api_base`, `user_config`, `metadata.tags`, credentials, ...;
+in its stock configuration a client's `fallbacks` carried a restricted prompt to a hosted API. A list of forbidden names
+would be out of date with the next release, so this is a list of permitted ones, and the body is written anew from what
+was understood: no parser behind this one sees anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+COMMON = frozenset({"model", "stream", "temperature", "top_p", "max_tokens", "user", "metadata", "service_tier"})
+SAMPLING = frozenset(
+    {
+        "stop", "seed", "n", "logit_bias", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty",
+        "top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "stop_token_ids", "stream_options",
+        "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "cache_salt", "suffix",
+    }
+)  # fmt: skip
+CHAT = SAMPLING | {
+    "messages", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format",
+    "max_completion_tokens", "reasoning_effort", "thinking", "verbosity", "modalities", "audio", "prediction", "store",
+    "prompt_cache_key", "safety_identifier", "chat_template_kwargs", "add_generation_prompt", "continue_final_message",
+}  # fmt: skip
+PERMITTED: Mapping[str, frozenset[str]] = {
+    "/v1/chat/completions": COMMON | CHAT,
+    "/v1/completions": COMMON | SAMPLING | {"prompt", "echo", "best_of"},
+    "/v1/embeddings": frozenset({"model", "input", "encoding_format", "dimensions", "user"}),
+    "/v1/messages": COMMON
+    | {"messages", "system", "tools", "tool_choice", "thinking", "stop_sequences", "top_k", "output_config"},
+}
+"""Path -> names that a body may have."""
+
+PATHS = {path: path for path in PERMITTED} | {path.removeprefix("/v1"): path for path in PERMITTED if path != "/v1/messages"}
+"""Every path that leads to a model -> its canonical form."""
+
+FORWARDED_HEADERS = frozenset({b"host", b"accept", b"user-agent", b"anthropic-version", b"traceparent", b"tracestate", b"x-request-id"})
+"""What LiteLLM gets to see of a client's headers; the client's key is not among it."""
+
+HARMLESS = frozenset({b"x-litellm-call-id", b"x-litellm-trace-id", b"x-litellm-session-id"})
+
+
+class RefusedError(Exception):
+    """A request that tries to steer the router. The message says what to leave out."""
+
+
+def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuses headers that steer LiteLLM, such as `x-litellm-tags`."""
+    for name, _ in headers:
+        lowered = name.lower()
+        if lowered.startswith(b"x-litellm-") and lowered not in HARMLESS:
+            raise RefusedError(f"the header {lowered.decode('latin-1')} is not accepted: leave it out")
+
+
+def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as LiteLLM shall see it. Raises `RefusedError`."""
+    foreign = sorted(set(body) - PERMITTED[path])
+    if foreign:
+        raise RefusedError(
+            f"{', '.join(foreign[:5])}: not accepted here, where the router decides who answers; "
+            "leave it out and choose by the name of the route in model"
+        )
+    metadata = body.get("metadata")
+    if isinstance(metadata, Mapping) and "tags" in metadata:
+        raise RefusedError("metadata.tags: not accepted here, where the router decides who answers; leave it out")
+    for tool in body.get("tools") or []:
+        if path == "/v1/chat/completions" and (not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom")):
+            raise RefusedError("tools: only tools of type function and custom are accepted; others would leave the router")
+    if body.get("store"):
+        raise RefusedError("store: true is not accepted: answers are not stored")
+    return {name: value for name, value in body.items() if name not in ("metadata", "store")}

@@ -1,0 +1,89 @@
+"""What LiteLLM calls by name from its configuration: the authentication, and the books on tokens and dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException, Request
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+
+from . import metrics
+from .config import pool_of
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What the gateway has found out about a request; it travels in the ASGI scope, which no client can write."""
+
+    policy: str
+    tenant: str
+    route: str
+
+
+async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
+    """LiteLLM's custom authentication. The gateway has already decided; what did not come through it is refused."""
+    admitted = request.scope.get("comptroller")
+    if not isinstance(admitted, Admitted):
+        raise HTTPException(status_code=401, detail="only the gateway's own paths are served")
+    return UserAPIKeyAuth(
+        api_key=f"tenant-{admitted.tenant}",
+        key_alias=admitted.tenant,
+        user_role=LitellmUserRoles.INTERNAL_USER,
+        models=[admitted.route],
+    )
+
+
+class Usage(CustomLogger):
+    """Counts tokens and dollars of each answer, streamed or not."""
+
+    async def async_log_success_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        params = kwargs.get("litellm_params") or {}
+        metadata = params.get("metadata") or params.get("litellm_metadata") or {}
+        record = kwargs.get("standard_logging_object") or {}
+        deployment = str(record.get("model_id") or (params.get("model_info") or {}).get("id") or "")
+        usage = getattr(response_obj, "usage", None) or (response_obj.get("usage") if isinstance(response_obj, Mapping) else None)
+        self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
+
+    def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
+        """Books one answer: dollars = (input - cached) x input price + cached x cached price + output x output price."""
+        live = current()
+        if live is None:
+            return
+        prices = live.prices.get(deployment)
+        if prices is None:
+            return
+        tokens_in = int(_get(usage, "prompt_tokens", record.get("prompt_tokens")) or 0)
+        tokens_out = int(_get(usage, "completion_tokens", record.get("completion_tokens")) or 0)
+        cached = min(tokens_in, int(_get(_get(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0))
+        pool, route = pool_of(deployment), deployment.rpartition("/")[2]
+        for kind, number in (("input", tokens_in), ("cached_input", cached), ("output", tokens_out)):
+            metrics.TOKENS.labels(live.policy, route, pool, kind).inc(number)
+        usd = (tokens_in - cached) * prices[0] + cached * prices[1] + tokens_out * prices[2]
+        metrics.USD.labels(live.policy, route, tenant, pool).inc(usd)
+
+
+def _get(thing: Any, name: str, default: Any) -> Any:
+    if thing is None:
+        return default
+    value = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    return default if value is None else value
+
+
+_source: Any = None
+
+
+def bind(live: Any) -> None:
+    """Tells the books where the configuration in force is. LiteLLM creates nothing here: it only finds names."""
+    global _source  # noqa: PLW0603
+    _source = live
+
+
+def current() -> Any:
+    """The configuration in force, or None before the start."""
+    return None if _source is None else _source.config
+
+
+usage = Usage()

@@ -1,0 +1,40 @@
+"""Prometheus metrics. Labels are names from the configuration, never from requests: the number of series is bounded."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+UNKNOWN = "unknown"
+NONE = "none"
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+
+REQUESTS = Counter(
+    "comptroller_router_requests_total",
+    "Arrivals, counted before anything else happens to them, also those that are shed. A request that could never be "
+    "served (no valid key, a route that is unknown or not permitted, a refused parameter) has route=unknown: it is not demand.",
+    ["policy", "route", "tenant", "workflow", "step"],
+)
+RESPONSES = Counter(
+    "comptroller_router_responses_total",
+    "Answers by outcome: ok, client_error, overloaded, error, disconnected, and refusals: shed, unauthorized, forbidden, "
+    "unknown_route, refused, malformed.",
+    ["policy", "route", "tenant", "pool", "outcome"],
+)
+TOKENS = Counter(
+    "comptroller_router_tokens_total",
+    "Tokens; input counts all prompt tokens, cached_input those of them that the backend found in its cache.",
+    ["policy", "route", "pool", "kind"],
+)
+USD = Counter("comptroller_router_usd_total", "US dollars by the configured prices, marginal basis.", ["policy", "route", "tenant", "pool"])
+TIME_TO_FIRST_TOKEN = Histogram(
+    "comptroller_router_time_to_first_token_seconds",
+    "From arrival to the first piece of a streamed answer.",
+    ["policy", "route", "pool"],
+    buckets=SECONDS,
+)
+REQUEST_SECONDS = Histogram(
+    "comptroller_router_request_seconds", "From arrival to the end of a good answer.", ["policy", "route", "pool"], buckets=SECONDS
+)
+IN_FLIGHT = Gauge("comptroller_router_in_flight", "Requests that are being answered.", ["policy", "route"])
+CONFIG_INFO = Gauge("comptroller_router_config_info", "1 for the configuration in force.", ["digest"])
+RELOADS = Counter("comptroller_router_reloads_total", "Configurations that arrived: applied, or rejected (the last good one stays).", ["result"])
