@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
 from e2e.engines.gpu_engine import EngineSettings, GpuEngine, settings_from
 from e2e.engines.iteration_time import IterationTime
 from e2e.engines.scheduler import Limits
+from prometheus_client.parser import text_string_to_metric_families
 
 FAST = IterationTime(time_factor=0.01)
 SETTINGS = EngineSettings(model="qwen", iteration_time=FAST, prompt_tokens_details=True)
@@ -42,7 +41,7 @@ async def samples(client: Any) -> dict[str, float]:
 
 async def until(condition: Any) -> None:
     """Wait for something that another task is about to do; the suite's timeout ends a wait that is in vain."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 (the engine has no event for what a test wants to know)
         await asyncio.sleep(0.001)
 
 
@@ -123,24 +122,27 @@ async def test_metrics_have_the_names_and_labels_of_vllm(serve: Any) -> None:
     page = await (await client.get("/metrics")).text()
     families = {family.name: family for family in text_string_to_metric_families(page)}
     kinds = {name.removeprefix("vllm:"): family.type for name, family in families.items()}
-    assert kinds.items() >= {
-        "num_requests_running": "gauge",
-        "num_requests_waiting": "gauge",
-        "kv_cache_usage_perc": "gauge",
-        "cache_config_info": "gauge",
-        "prefix_cache_queries": "counter",
-        "prefix_cache_hits": "counter",
-        "prompt_tokens": "counter",
-        "prompt_tokens_cached": "counter",
-        "generation_tokens": "counter",
-        "request_success": "counter",
-        "num_preemptions": "counter",
-        "time_to_first_token_seconds": "histogram",
-        "inter_token_latency_seconds": "histogram",
-        "request_time_per_output_token_seconds": "histogram",
-        "e2e_request_latency_seconds": "histogram",
-        "request_queue_time_seconds": "histogram",
-    }.items()
+    assert (
+        kinds.items()
+        >= {
+            "num_requests_running": "gauge",
+            "num_requests_waiting": "gauge",
+            "kv_cache_usage_perc": "gauge",
+            "cache_config_info": "gauge",
+            "prefix_cache_queries": "counter",
+            "prefix_cache_hits": "counter",
+            "prompt_tokens": "counter",
+            "prompt_tokens_cached": "counter",
+            "generation_tokens": "counter",
+            "request_success": "counter",
+            "num_preemptions": "counter",
+            "time_to_first_token_seconds": "histogram",
+            "inter_token_latency_seconds": "histogram",
+            "request_time_per_output_token_seconds": "histogram",
+            "e2e_request_latency_seconds": "histogram",
+            "request_queue_time_seconds": "histogram",
+        }.items()
+    )
     for family in families.values():
         for sample in family.samples:
             assert sample.labels["engine"] == "0"
@@ -277,8 +279,9 @@ async def test_drawn_lengths_have_the_mean_and_respect_the_limit(serve: Any) -> 
 
 
 def test_the_command_line_sets_the_engine() -> None:
-    given = "--port 81 --served-model-name m --alpha-ms 2 --prefill-tokens-per-second 4000 --time-factor 0.5".split()
-    settings, host, port = settings_from(given)
+    settings, host, port = settings_from(
+        ["--port=81", "--served-model-name=m", "--alpha-ms=2", "--prefill-tokens-per-second=4000", "--time-factor=0.5"]
+    )
     assert (settings.model, host, port) == ("m", "127.0.0.1", 81)
     assert settings.iteration_time == IterationTime(2.0, 0.05, 0.0004, 0.25, 0.5)
 
