@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class Control:
     def components(self) -> dict[str, dict[str, int | None]]:
         return self._ask(verb="list")
 
-    def wait_for(self, name: str, done: Any, timeout_seconds: float = 90) -> None:
+    def wait_for(self, name: str, done: Callable[[], object], timeout_seconds: float = 90) -> None:
         """Waits for what a component brings about; fails at once, with its last words, when it ends before."""
 
         def done_or_dead() -> object:
@@ -83,15 +83,22 @@ class Control:
 
     def _ask(self, **request: object) -> dict[str, Any]:
         self.running()
+        try:
+            answer = self._converse(json.dumps(request))
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"the supervisor does not answer ({error}): use the verbs down and up") from error
+        if "error" in answer:
+            raise ClusterError(answer["error"])
+        return answer
+
+    def _converse(self, line: str) -> dict[str, Any]:
         with short_path(self.layout.run) as run, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)
             connection.connect(f"{run}/control")
             with connection.makefile("rw") as stream:
-                stream.write(json.dumps(request) + "\n")
+                stream.write(line + "\n")
                 stream.flush()
                 answer: dict[str, Any] = json.loads(stream.read())
-        if "error" in answer:
-            raise ClusterError(answer["error"])
         return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from e2e.cluster import cgroups, linux
@@ -106,9 +107,8 @@ def _try_namespaces() -> None:
     _run("nft", "add table ip trial")
 
 
-def _refusal(attempt: object) -> str:
+def _refusal(attempt: Callable[[], None]) -> str:
     """What went wrong with an attempt, made by a child process: it may change its namespaces."""
-    assert callable(attempt)
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         try:

@@ -12,7 +12,7 @@ from e2e.cluster.layout import ClusterError
 
 SUITE = "bookworm"
 PACKAGES = (
-    "base-files", "busybox-static", "ca-certificates", "libc-bin", "netbase", "tzdata",
+    "base-files", "busybox", "ca-certificates", "libc-bin", "netbase", "tzdata",
     "python3",
     "libgomp1",  # llama.cpp
     "libstdc++6",  # compiled Python packages
@@ -22,7 +22,10 @@ SITE_PACKAGES = Path("usr/local/lib/python3.11/dist-packages")
 USER = 65532
 ACCOUNTS = f"root:x:0:0::/:/bin/sh\nnonroot:x:{USER}:{USER}::/tmp:/bin/sh\n"
 GROUPS = f"root:x:0:\nnonroot:x:{USER}:\n"
-NEEDLESS = ("dev", "usr/share/doc", "usr/share/locale", "usr/share/man", "usr/lib/python3.11/test", "var/cache")
+NEEDLESS = (
+    "etc/apt", "etc/hostname", "etc/resolv.conf", "var/lib/apt",  # of this machine
+    "dev", "usr/lib/python3.11/test", "usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache",
+)  # fmt: skip
 
 
 def make_base(target: Path) -> None:
@@ -33,10 +36,15 @@ def make_base(target: Path) -> None:
     # Only extracted, no package's own scripts run: what they would do and we need is done below.
     _run("mmdebstrap", "--quiet", "--variant=extract", "--format=directory", include, SUITE, str(target), *mirror)
     for needless in NEEDLESS:
-        shutil.rmtree(target / needless, ignore_errors=True)
+        path = target / needless
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     _install_busybox(target)
     (target / "etc/passwd").write_text(ACCOUNTS)
     (target / "etc/group").write_text(GROUPS)
+    (target / "etc/nsswitch.conf").write_text("hosts: files dns\n")  # else "localhost" is asked of the DNS first
     compile_python(target, target / "usr/lib/python3.11", target)
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from e2e.cluster.nodes import gpu_labels
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,7 +68,7 @@ class ApiServer:
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """One for the session. Of several pytest-xdist workers the first starts it; it ends with pytest, even when killed."""
+    """One for the session: the first of several pytest-xdist workers starts it. It ends with pytest, even if killed."""
     if not (BINARIES / "kube-apiserver").exists():
         pytest.fail("the API server is not built: run `make setup`", pytrace=False)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
