@@ -178,7 +178,7 @@ class HostedAccount:
             return
         if not isinstance(body, dict):
             return
-        visit.model = str(body.get("model", ""))
+        visit.model = str(body.get("model", ""))[:200]
         user, metadata = body.get("user"), body.get("metadata")
         visit.user = user if isinstance(user, str) else None
         visit.metadata = metadata if isinstance(metadata, dict) else None

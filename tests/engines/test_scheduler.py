@@ -1,6 +1,7 @@
 """Continuous batching in virtual time: the formula, the order, the limits, preemption and the prefix cache."""
 
 import dataclasses
+from random import Random
 
 import pytest
 from e2e.engines.iteration_time import IterationTime
@@ -67,6 +68,23 @@ def test_throughput_of_a_full_batch_is_its_size_over_the_iteration_time() -> Non
     tokens_per_second = sum(len(one.produced) for one in steady) / sum(one.seconds for one in steady)
     assert len(steady) > 1500
     assert tokens_per_second == pytest.approx(8 / 0.009)  # 5 + 8 * 0.5 ms
+
+
+def test_under_random_arrivals_the_mean_is_that_of_the_planners_model() -> None:
+    """Averages: T = alpha + b (beta (in + out) / (out + 1) + gamma (in + out / 2)), and b = rate * out * T.
+
+    In 200, out 100, 20 requests/s: per sequence 0.1485 + 0.1 = 0.2485 ms, so T = 6.1 + 0.2485 * 2 T = 12.13 ms.
+    """
+    scheduler = Scheduler(Limits(max_sequences=256, blocks=20_000), REAL)
+    random = Random(1)
+    now, sequences = 0.0, []
+    for number in range(3000):
+        now += random.expovariate(20)
+        scheduler.advance(now)
+        sequences.append(scheduler.submit(ask(200, 100, f"{number:04}"), now))
+    play(scheduler)
+    mean_ms = 1000 * sum(map(time_per_output_token, sequences)) / len(sequences)
+    assert mean_ms == pytest.approx(12.13, rel=0.05)
 
 
 def test_prefill_is_cut_into_chunks_of_the_token_budget_beside_running_decodes() -> None:
