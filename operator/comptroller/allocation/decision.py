@@ -66,6 +66,7 @@ class Alternative:
 
     name: str
     usd_per_hour: float
+    shed_requests_per_second: float = 0.0  # what nobody would answer: cheap, and not comparable
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,4 @@ class Decision:
     alternatives: tuple[Alternative, ...] = ()
     unknowns: Mapping[str, str] = field(default_factory=dict)  # what was not known -> why, for conditions
     solve_seconds: float = 0.0  # the solver's own clock
+    usd_per_hour_when_started: float = 0.0  # the same once all wanted replicas serve: what `alternatives` compare with

@@ -159,6 +159,7 @@ class Memory:
     # pool -> (since when the programme has wanted fewer, the most it wanted since then)
     below_since_seconds: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # route -> pool -> share of the last plan
+    requests_per_second: Mapping[str, float] = field(default_factory=dict)  # route -> its newest known demand
 
 
 @dataclass(frozen=True, slots=True)

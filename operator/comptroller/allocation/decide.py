@@ -1,0 +1,164 @@
+"""One snapshot in, one decision with reasons out. The operator, the simulator and `plan` all call `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from comptroller.allocation.decision import Alternative, Decision, Rung
+from comptroller.allocation.explain_pools import hosted_use, pool_target
+from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
+from comptroller.allocation.measured import cleaned
+from comptroller.allocation.outcome import Outcome
+from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
+from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
+from comptroller.allocation.programme import Bounds, inventory_limit, group_of
+from comptroller.allocation.snapshot import Memory, Rules, Snapshot
+from comptroller.allocation.solve import RELATIVE_GAP, routed_plan, shadow_prices, sized_plan
+from comptroller.allocation.stabilise import Hold, delayed, firm_holds, within_inventory
+
+NEXT_REQUEST = 1e-3  # requests/s: what a route without demand is routed for, so that its next request has a way
+
+
+def decide(snapshot: Snapshot) -> Decision:
+    """How many replicas each pool shall run and where each request goes, with a reason for everything.
+
+    Deterministic and independent of the order in which things are listed. Never raises for any measured value.
+    """
+    # 1. Believe only what can be true, in a fixed order. What is not known stays unknown.
+    snapshot, unknowns = cleaned(snapshot)
+    # 2. Who may answer whom, at which price, with which share of a replica. A forbidden pair does not exist from here.
+    problem = prepare(snapshot)
+    # 3. Size for the demand with burst headroom, within the bounds that hold whatever is wanted.
+    rates = sizing_rates(problem, peak_rates(problem))
+    firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
+    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules)
+    gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
+    wanted = sized_plan(problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules, absolute_gap_usd=gap)
+    # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
+    floors, below = delayed(snapshot, wanted.replicas, firm)
+    holds = within_inventory(snapshot, problem, floors)
+    sized = _settled(snapshot, problem, rates, holds, wanted, gap)
+    # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
+    serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
+    asked = _asked_now(problem)
+    routed = routed_plan(problem, asked, serving, _bounds(holds), snapshot.gpus, snapshot.rules)
+    shares = _shares(problem, routed, asked, serving)
+    now = _at_measured_rates(routed, problem, asked)
+    # 6. What it costs, and what else could have been done.
+    measured = {key: problem.rates[key] for key in asked}
+    last = {key: hold.bounds.base for key, hold in holds.items()}
+    steady = routed_plan(problem, measured, sized.replicas, _bounds(holds), snapshot.gpus, snapshot.rules)
+    stay = steady
+    if last != dict(sized.replicas):
+        stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
+    outcome = Outcome(
+        snapshot, problem, holds, wanted, sized, now, steady, stay, serving,
+        usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
+    )  # fmt: skip
+    # 7. Say why.
+    hosted_usd, hosted_shed = all_hosted(problem, problem.rates)
+    return Decision(
+        pools={key: pool_target(outcome, pool) for key, pool in problem.local.items()},
+        hosted={key: hosted_use(outcome, key) for key in problem.hosted},
+        routes={key: route_plan(outcome, route, shares[key]) for key, route in problem.routes.items()},
+        usd_per_hour=usd_per_hour(problem, replace(now, replicas=sized.replicas)),
+        rung=_lowest_rung(outcome),
+        memory=Memory(below, shares, dict(problem.rates)),
+        shadow_prices_usd_per_gpu_hour=shadow_usd,
+        alternatives=(
+            Alternative("all hosted", hosted_usd, hosted_shed),
+            Alternative("previous plan", outcome.stay_usd, sum(stay.shed.values())),
+        ),
+        unknowns=unknowns,
+        solve_seconds=shadow_seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds + stay.seconds,
+        usd_per_hour_when_started=outcome.steady_usd,
+    )
+
+
+def _bounds(holds: Mapping[str, Hold]) -> dict[str, Bounds]:
+    return {key: hold.bounds for key, hold in holds.items()}
+
+
+def _settled(
+    snapshot: Snapshot, problem: Problem, rates: Mapping[str, float], holds: Mapping[str, Hold], wanted: Plan, gap: float
+) -> Plan:
+    """The plan that is kept to: what is wanted, not below the floors, unless staying is at least as good.
+
+    Raising to the floors means that a pool that takes over starts before another one goes: make before break. Only
+    where the GPUs do not suffice for both, the programme is solved again with the floors.
+    """
+    bounds = _bounds(holds)
+    rules, gpus = snapshot.rules, snapshot.gpus
+    raised = {key: min(max(count, bounds[key].low), bounds[key].high) for key, count in wanted.replicas.items()}
+    if raised == dict(wanted.replicas):
+        plan = replace(wanted, seconds=0.0)
+    elif _fits(snapshot, problem, raised, bounds):
+        plan = replace(routed_plan(problem, rates, raised, bounds, gpus, rules), rung=wanted.rung)
+    else:
+        plan = sized_plan(problem, rates, bounds, gpus, rules, absolute_gap_usd=gap)
+    last = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    if last == dict(plan.replicas) or plan.rung == "greedy" or not _fits(snapshot, problem, last, bounds):
+        return plan
+    same = routed_plan(problem, rates, last, bounds, gpus, rules)
+    return replace(same, rung=plan.rung) if same.rung != "greedy" and same.objective <= plan.objective + 1e-9 else plan
+
+
+def _fits(snapshot: Snapshot, problem: Problem, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> bool:
+    """Whether the GPUs suffice for so many replicas."""
+    for group in snapshot.gpus:
+        limit = inventory_limit(problem, group, bounds, snapshot.gpus)
+        held = sum(p.gpus_per_replica * replicas[key] for key, p in problem.local.items() if group_of(p) == group)
+        if limit is not None and held > limit + 1e-9:
+            return False
+    return True
+
+
+def _asked_now(problem: Problem) -> dict[str, float]:
+    """What is routed: measured demand, and for a route without any the next request that may come."""
+    return {key: max(rate, NEXT_REQUEST) for key, rate in problem.rates.items() if key not in problem.held}
+
+
+def _at_measured_rates(plan: Plan, problem: Problem, asked: Mapping[str, float]) -> Plan:
+    """The same routing at the measured rates: routes without demand carry and cost nothing."""
+    scale = {key: problem.rates[key] / rate for key, rate in asked.items()}
+    return replace(
+        plan,
+        flows={(route, pool): rate * scale[route] for (route, pool), rate in plan.flows.items()},
+        shed={route: rate * scale[route] for route, rate in plan.shed.items()},
+        shortfall={route: rate * scale[route] for route, rate in plan.shortfall.items()},
+    )
+
+
+def _shares(problem: Problem, plan: Plan, asked: Mapping[str, float], serving: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Shares by route and pool. They sum to 1 less what is shed; held routes keep theirs."""
+    shares = {key: dict(held) for key, held in problem.held.items()}
+    for key, rate in asked.items():
+        flows = {pair.pool: plan.flows.get((key, pair.pool), 0.0) / rate for pair in problem.pairs[key]}
+        shed = plan.shed.get(key, 0.0) / rate
+        if problem.routes[key].on_overload == "queue" and shed > SMALLEST_SHARE:
+            flows, shed = _queued(problem, key, serving), 0.0
+        shares[key] = _summing_to(1.0 - shed if shed > SMALLEST_SHARE else 1.0, flows)
+    return shares
+
+
+def _queued(problem: Problem, route: str, serving: Mapping[str, int]) -> dict[str, float]:
+    """A route that would rather wait than be shed fills its pools inside alike, in proportion to what they can do."""
+    pairs = [pair for pair in problem.pairs[route] if pair.inside]
+    return {pair.pool: serving[pair.pool] / pair.replicas for pair in pairs if serving[pair.pool] > 0}
+
+
+def _summing_to(total: float, flows: Mapping[str, float]) -> dict[str, float]:
+    whole = sum(flows.values())
+    kept = {pool: flow for pool, flow in flows.items() if flow > SMALLEST_SHARE * max(whole, SMALLEST_SHARE)}
+    answered = sum(kept.values())
+    return {pool: min(1.0, flow * total / answered) for pool, flow in kept.items()} if total > 0.0 else {}
+
+
+def _lowest_rung(outcome: Outcome) -> Rung:
+    """The rung of the weakest part of the decision; `hold` where no demand at all is known."""
+    if outcome.problem.routes and len(outcome.problem.held) == len(outcome.problem.routes):
+        return "hold"
+    if outcome.now.rung == "greedy":
+        return "greedy"
+    return outcome.sized.rung

@@ -1,0 +1,81 @@
+"""The lowest rung: routes by priority, each to its cheapest pools while there is room. Needs no solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from comptroller.allocation.plan import Plan
+from comptroller.allocation.problem import Pair, Problem
+from comptroller.allocation.programme import Bounds, held_load, hosted_limits, inventory_limit, group_of, measure_of
+from comptroller.allocation.snapshot import Measurement
+
+
+def greedy_plan(
+    problem: Problem,
+    rates: Mapping[str, float],
+    bounds: Mapping[str, Bounds],
+    gpus: Mapping[tuple[str, str], Measurement],
+) -> Plan:
+    """Replicas at their lower bounds, raised for what is left as far as bounds and GPUs allow; then hosted; then shed."""
+    room = _Room(problem, bounds, gpus)
+    flows: dict[tuple[str, str], float] = {}
+    shed: dict[str, float] = {}
+    for key in sorted(rates, key=lambda one: (-problem.routes[one].priority, one)):
+        left = rates[key]
+        usable = [pair for pair in problem.pairs[key] if pair.usable]
+        for pair in sorted(usable, key=lambda one: (one.usd + one.regret_usd, one.pool)):
+            taken = room.take(pair, left)
+            if taken > 0.0:
+                flows[key, pair.pool] = taken
+                left -= taken
+        if left > 1e-9:
+            shed[key] = left
+    return Plan(room.replicas, flows, shed, {}, "greedy", 0.0, 0.0)
+
+
+class _Room:
+    """What is still free in each pool. It shrinks with every `take`."""
+
+    def __init__(
+        self, problem: Problem, bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement]
+    ) -> None:
+        self.problem = problem
+        self.bounds = bounds
+        self.replicas = {key: bound.low for key, bound in bounds.items()}
+        self.load = {key: held_load(problem, key, bounds[key]) for key in problem.local}
+        self.gpus: dict[tuple[str, str], float] = {}
+        for group in gpus:
+            limit = inventory_limit(problem, group, bounds, gpus)
+            held = sum(p.gpus_per_replica * bounds[k].low for k, p in problem.local.items() if group_of(p) == group)
+            self.gpus[group] = float("inf") if limit is None else limit - held
+        self.limits = {key: dict(hosted_limits(problem, key)) for key in problem.hosted}
+        for route, shares in problem.held.items():
+            for pair in problem.pairs[route]:
+                for measure in self.limits.get(pair.pool, {}):
+                    used = problem.rates[route] * shares.get(pair.pool, 0.0) * measure_of(pair, measure)
+                    self.limits[pair.pool][measure] -= used
+
+    def take(self, pair: Pair, rate: float) -> float:
+        """How much of `rate` the pool can have, which is then taken."""
+        return self._take_inside(pair, rate) if pair.inside else self._take_outside(pair, rate)
+
+    def _take_inside(self, pair: Pair, rate: float) -> float:
+        pool = self.problem.local[pair.pool]
+        while (
+            self.load[pair.pool] + rate * pair.replicas > self.replicas[pair.pool]
+            and self.replicas[pair.pool] < self.bounds[pair.pool].high
+            and self.gpus.get(group_of(pool), float("inf")) >= pool.gpus_per_replica
+        ):
+            self.replicas[pair.pool] += 1
+            if group_of(pool) in self.gpus:
+                self.gpus[group_of(pool)] -= pool.gpus_per_replica
+        taken = min(rate, max(0.0, self.replicas[pair.pool] - self.load[pair.pool]) / pair.replicas)
+        self.load[pair.pool] += taken * pair.replicas
+        return taken
+
+    def _take_outside(self, pair: Pair, rate: float) -> float:
+        limits = self.limits[pair.pool]
+        taken = min([rate, *(max(0.0, free) / max(measure_of(pair, m), 1e-12) for m, free in limits.items())])
+        for measure in limits:
+            limits[measure] -= taken * measure_of(pair, measure)
+        return taken

@@ -1,0 +1,110 @@
+"""Which numbers of a snapshot can be believed. Not a number, infinite, negative or absurd is Unknown, never zero."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from comptroller.allocation.snapshot import HostedPool, LocalPool, Measurement, Route, Sample, Snapshot, Unknown
+
+ABSURD_REQUESTS_PER_SECOND = 1e6
+ABSURD_TOKENS = 1e8
+
+
+def known(measurement: Measurement, limit: float = ABSURD_REQUESTS_PER_SECOND) -> float | None:
+    """The value if it can be true, else None."""
+    if isinstance(measurement, Unknown):
+        return None
+    return measurement.value if math.isfinite(measurement.value) and 0.0 <= measurement.value <= limit else None
+
+
+def why_unknown(measurement: Measurement) -> str:
+    """The reason for not knowing, in words."""
+    return measurement.reason if isinstance(measurement, Unknown) else f"the sample is {measurement.value:g}"
+
+
+def cleaned(snapshot: Snapshot) -> tuple[Snapshot, dict[str, str]]:
+    """The snapshot with everything sorted by key and every doubtful number replaced by Unknown or by a safe guess.
+
+    Returns it with what was not known: route, pool or `gpus <class> <site>` -> why.
+    """
+    unknowns: dict[str, str] = {}
+    routes = tuple(_clean_route(route, unknowns) for route in sorted(snapshot.routes, key=lambda one: one.key))
+    local = tuple(_clean_local(pool, unknowns) for pool in sorted(snapshot.local_pools, key=lambda one: one.key))
+    hosted = tuple(_clean_hosted(pool, unknowns) for pool in sorted(snapshot.hosted_pools, key=lambda one: one.key))
+    gpus: dict[tuple[str, str], Measurement] = {}
+    for key in sorted({(p.gpu_class, p.site) for p in local if p.gpus_per_replica > 0}):
+        found = snapshot.gpus.get(key, Unknown("no node of this class was seen"))
+        value = known(found)
+        gpus[key] = Unknown(why_unknown(found)) if value is None else Sample(math.floor(value + 1e-9))
+        if value is None:
+            unknowns[f"gpus {key[0]} {key[1]}".strip()] = why_unknown(found)
+    return replace(snapshot, routes=routes, local_pools=local, hosted_pools=hosted, gpus=gpus), unknowns
+
+
+def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
+    demand = route.demand
+    if not all(math.isfinite(t) and 0.0 <= t <= ABSURD_TOKENS for t in (demand.input_tokens, demand.output_tokens)):
+        lengths = f"{demand.input_tokens:g} tokens in, {demand.output_tokens:g} out"
+        rate: Measurement = Unknown(f"the token lengths cannot be true: {lengths}")
+        demand = replace(demand, requests_per_second=rate, input_tokens=1000.0, output_tokens=250.0)
+    if known(demand.requests_per_second) is None:
+        unknowns[route.key] = why_unknown(demand.requests_per_second)
+        demand = replace(demand, requests_per_second=Unknown(unknowns[route.key]))
+    return replace(
+        route,
+        demand=replace(demand, cached_ratio=_within(demand.cached_ratio, 0.0, 1.0, otherwise=0.0)),
+        percentile=_within(route.percentile, 0.5, 0.999, otherwise=0.95),
+        minimum_pass_rate=_within(route.minimum_pass_rate, 0.0, 1.0, otherwise=0.0),
+        time_to_first_token_ms=_within(route.time_to_first_token_ms, 1.0, 1e9, otherwise=2000.0),
+        time_per_output_token_ms=_within(route.time_per_output_token_ms, 0.1, 1e9, otherwise=100.0),
+        usd_per_second=_within(route.usd_per_second, 0.0, 1e6, otherwise=0.0),
+        usd_per_solved_task=_price(route.usd_per_solved_task),
+        backends=tuple(
+            replace(rule, pass_rate=_within(rule.pass_rate, 0.0, 1.0, otherwise=0.0))
+            for rule in sorted(route.backends, key=lambda one: one.pool)
+        ),
+    )
+
+
+def _clean_local(pool: LocalPool, unknowns: dict[str, str]) -> LocalPool:
+    """A pool whose speed is not a number is held where it is; doubtful dollars and seconds become safe guesses."""
+    profile = pool.profile
+    speeds = (profile.alpha_ms, profile.beta_ms, profile.gamma_ms)
+    if not all(math.isfinite(one) and one >= 0.0 for one in speeds) or profile.alpha_ms <= 0.0:
+        unknowns[pool.key] = "the speed profile is not a number"
+        held = pool.held_at if pool.held_at is not None else pool.existing if pool.previous is None else pool.previous
+        pool = replace(pool, held_at=held, profile=replace(profile, alpha_ms=50.0, beta_ms=0.1, gamma_ms=0.0))
+    return replace(
+        pool,
+        startup_seconds=_within(pool.startup_seconds, 0.0, 86400.0, otherwise=180.0),
+        idle_usd_per_replica_hour=_within(pool.idle_usd_per_replica_hour, 0.0, 1e6, otherwise=0.0),
+        busy_extra_usd_per_replica_hour=_within(pool.busy_extra_usd_per_replica_hour, 0.0, 1e6, otherwise=0.0),
+    )
+
+
+def _clean_hosted(pool: HostedPool, unknowns: dict[str, str]) -> HostedPool:
+    """Without a price nothing is sent: an unknown price is not a low one."""
+    prices = (
+        pool.input_usd_per_million_tokens,
+        pool.cached_input_usd_per_million_tokens,
+        pool.output_usd_per_million_tokens,
+    )
+    if not all(_price(one) is not None for one in prices):
+        unknowns[pool.key] = "the price is not a number"
+        pool = replace(
+            pool,
+            available=False,
+            input_usd_per_million_tokens=0.0,
+            cached_input_usd_per_million_tokens=0.0,
+            output_usd_per_million_tokens=0.0,
+        )
+    return replace(pool, mean_latency_seconds=_within(pool.mean_latency_seconds, 0.01, 3600.0, otherwise=2.0))
+
+
+def _within(value: float, low: float, high: float, *, otherwise: float) -> float:
+    return min(max(value, low), high) if math.isfinite(value) else otherwise
+
+
+def _price(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) and 0.0 <= value <= 1e9 else None

@@ -1,0 +1,224 @@
+"""The snapshot as the programme sees it: who may answer whom, at which price, with which share of a replica.
+
+Sovereignty is decided here and only here: a (route, pool) pair that the route's data rules forbid is not created, so no
+solver, rounding or fallback can ever give it a request. `audit.py` checks the outcome from the raw specs, with other code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from comptroller.allocation.capacity import Capacity, replica_capacity
+from comptroller.allocation.measured import known
+from comptroller.allocation.snapshot import BackendRule, HostedPool, LocalPool, Route, Snapshot
+
+SECONDS_PER_HOUR = 3600.0
+ASSUMED_PEAK_RATIO = 1.1  # peak over mean while no peak is measured: the safety margin of inferno
+
+Pool = LocalPool | HostedPool
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A route and a pool that may answer it. Costs are US dollars per hour for each request per second.
+
+    `usd` is money that leaves: tokens or power. `regret_usd` is what else counts: unsolved tasks and waiting, where the
+    route says what they are worth. `replicas` is the share of a replica that one request/s takes; 0 for a hosted pool.
+    """
+
+    route: str
+    pool: str
+    inside: bool
+    usd: float
+    regret_usd: float
+    replicas: float
+    pass_rate: float
+    tokens: float  # of one request, prompt and answer
+    latency_seconds: float
+    usable: bool  # False: paused, its circuit is open, or it has no price
+    reachable: bool = True  # False: even one request alone misses the objective here
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything sorted by key. `pairs[route]` are all permitted pairs, whether usable now or not.
+
+    `held` are the routes whose demand is unknown, with the shares that stay; `rates` has the others' mean demand and
+    the last known one of the held.
+    """
+
+    local: Mapping[str, LocalPool]
+    hosted: Mapping[str, HostedPool]
+    routes: Mapping[str, Route]
+    pairs: Mapping[str, tuple[Pair, ...]]
+    rates: Mapping[str, float]
+    held: Mapping[str, Mapping[str, float]]
+    by_pool: Mapping[str, tuple[Pair, ...]]  # the same pairs
+
+
+def prepare(snapshot: Snapshot) -> Problem:
+    """Permitted pairs with cost and capacity, and what is known of the demand. Expects a cleaned snapshot."""
+    local = {pool.key: pool for pool in snapshot.local_pools}
+    hosted = {pool.key: pool for pool in snapshot.hosted_pools}
+    routes = {route.key: route for route in snapshot.routes}
+    pairs = {key: permitted_pairs(route, local, hosted) for key, route in routes.items()}
+    rates: dict[str, float] = {}
+    held: dict[str, Mapping[str, float]] = {}
+    for key, route in routes.items():
+        rate = known(route.demand.requests_per_second)
+        rates[key] = snapshot.memory.requests_per_second.get(key, 0.0) if rate is None else rate
+        if rate is None:
+            held[key] = held_shares(pairs[key], snapshot.memory.shares.get(key, {}), local)
+    return Problem(local, hosted, routes, pairs, rates, held, _by_pool(pairs, [*local, *hosted]))
+
+
+def _by_pool(pairs: Mapping[str, tuple[Pair, ...]], pools: list[str]) -> dict[str, tuple[Pair, ...]]:
+    found: dict[str, list[Pair]] = {key: [] for key in sorted(pools)}
+    for route in sorted(pairs):
+        for pair in pairs[route]:
+            found[pair.pool].append(pair)
+    return {key: tuple(of_pool) for key, of_pool in found.items()}
+
+
+def permits(route: Route, pool: Pool) -> bool:
+    """Whether the route's data may reach the pool. An empty list permits any."""
+    return (not route.jurisdictions or pool.jurisdiction in route.jurisdictions) and (
+        not route.perimeters or pool.perimeter in route.perimeters
+    )
+
+
+def permitted_pairs(
+    route: Route, local: Mapping[str, LocalPool], hosted: Mapping[str, HostedPool]
+) -> tuple[Pair, ...]:
+    """The pairs that exist for a route, in order of the pools' keys; each pool once.
+
+    `onOverload: queue` and `reject` mean: rather wait, or refuse, than go out. Such a route gets hosted pairs only if
+    no pool inside is permitted, since otherwise nobody at all could answer it.
+    """
+    rules = {rule.pool: rule for rule in reversed(route.backends)}
+    inside = [
+        _local_pair(route, rules[key], local[key]) for key in sorted(rules) if key in local and permits(route, local[key])
+    ]
+    if inside and route.on_overload != "spill":
+        return tuple(inside)
+    outside = [
+        _hosted_pair(route, rules[key], hosted[key])
+        for key in sorted(rules)
+        if key in hosted and permits(route, hosted[key])
+    ]
+    return tuple(sorted(inside + outside, key=lambda pair: pair.pool))
+
+
+def route_capacity(route: Route, pool: LocalPool) -> Capacity:
+    """What one replica of the pool does for the route's shape of request at its objective."""
+    return replica_capacity(
+        pool.profile,
+        route.demand.input_tokens,
+        route.demand.output_tokens,
+        route.time_to_first_token_ms,
+        route.time_per_output_token_ms,
+        route.percentile,
+    )
+
+
+def _local_pair(route: Route, rule: BackendRule, pool: LocalPool) -> Pair:
+    capacity = route_capacity(route, pool)
+    replicas = 1.0 / capacity.requests_per_second
+    return Pair(
+        route.key,
+        pool.key,
+        inside=True,
+        usd=pool.busy_extra_usd_per_replica_hour * replicas,
+        regret_usd=_regret(route, rule.pass_rate, capacity.latency_seconds),
+        replicas=replicas,
+        pass_rate=rule.pass_rate,
+        tokens=route.demand.input_tokens + route.demand.output_tokens,
+        latency_seconds=capacity.latency_seconds,
+        usable=True,
+        reachable=capacity.reachable,
+    )
+
+
+def _hosted_pair(route: Route, rule: BackendRule, pool: HostedPool) -> Pair:
+    """Worked: 1000 tokens in at $3, 250 out at $15 per million cost $0.00675 a request: $24.30/h per request/s."""
+    demand = route.demand
+    prompt = (
+        (1.0 - demand.cached_ratio) * pool.input_usd_per_million_tokens
+        + demand.cached_ratio * pool.cached_input_usd_per_million_tokens
+    ) * demand.input_tokens
+    usd_per_request = (prompt + demand.output_tokens * pool.output_usd_per_million_tokens) / 1e6
+    return Pair(
+        route.key,
+        pool.key,
+        inside=False,
+        usd=usd_per_request * SECONDS_PER_HOUR,
+        regret_usd=_regret(route, rule.pass_rate, pool.mean_latency_seconds),
+        replicas=0.0,
+        pass_rate=rule.pass_rate,
+        tokens=demand.input_tokens + demand.output_tokens,
+        latency_seconds=pool.mean_latency_seconds,
+        usable=pool.available and not pool.paused,
+    )
+
+
+def _regret(route: Route, pass_rate: float, latency_seconds: float) -> float:
+    unsolved = (1.0 - pass_rate) * (route.usd_per_solved_task or 0.0)
+    return (unsolved + route.usd_per_second * latency_seconds) * SECONDS_PER_HOUR
+
+
+def held_shares(
+    pairs: tuple[Pair, ...], before: Mapping[str, float], local: Mapping[str, LocalPool]
+) -> Mapping[str, float]:
+    """The shares of a route whose demand is unknown: those of the last plan, with no spill added.
+
+    The share of a pool that may no longer answer goes to the cheapest pool inside, never out. Without a last plan the
+    first one is made: all to the cheapest pool inside that serves, out only if none is permitted inside or none serves.
+    """
+    inside = sorted((p for p in pairs if p.inside), key=lambda p: (local[p.pool].serving == 0, p.usd, p.pool))
+    usable = {pair.pool for pair in pairs if pair.usable}
+    shares = {pool: share for pool, share in sorted(before.items()) if pool in usable and share > 0.0}
+    total = sum(shares.values())
+    if total > 1.0:
+        shares = {pool: share / total for pool, share in shares.items()}
+    lost = min(1.0, sum(share for share in before.values() if share > 0.0)) - min(1.0, total)
+    if lost > 1e-9 and inside:
+        shares[inside[0].pool] = shares.get(inside[0].pool, 0.0) + lost
+    if before:
+        return shares
+    first = inside if inside and local[inside[0].pool].serving > 0 else []
+    outside = sorted((p for p in pairs if not p.inside and p.usable), key=lambda p: (p.usd, p.pool))
+    return {pair.pool: 1.0 for pair in (first or outside or inside)[:1]}
+
+
+def sizing_rates(problem: Problem, peaks: Mapping[str, float]) -> dict[str, float]:
+    """The demand that replicas are sized for: the newsvendor's quantile between mean and measured peak.
+
+    One request/s more of own capacity costs c_own, whether used or not; missing it costs c_api at the cheapest API. The
+    best quantile is (c_api - c_own) / c_api. Worked: c_api $24.30/h, c_own $0.40/h per request/s: 0.98, so nearly the
+    peak; for a rented GPU with c_own $20: 0.18. Where no API may answer, the peak itself.
+    """
+    return {
+        key: problem.rates[key]
+        + newsvendor_quantile(problem.pairs[key], problem.local) * max(0.0, peaks.get(key, 0.0) - problem.rates[key])
+        for key in problem.routes
+        if key not in problem.held
+    }
+
+
+def newsvendor_quantile(pairs: tuple[Pair, ...], local: Mapping[str, LocalPool]) -> float:
+    """(c_api - c_own) / c_api, between 0 and 1."""
+    own = [local[p.pool].idle_usd_per_replica_hour * p.replicas + p.usd for p in pairs if p.inside]
+    api = [p.usd for p in pairs if not p.inside and p.usable]
+    if not own or not api:
+        return 1.0 if own else 0.0
+    return min(1.0, max(0.0, (min(api) - min(own)) / min(api))) if min(api) > 0.0 else 0.0
+
+
+def peak_rates(problem: Problem) -> dict[str, float]:
+    """The measured peak of each route, or a tenth above its mean while none is measured."""
+    peaks: dict[str, float] = {}
+    for key, route in problem.routes.items():
+        peak = known(route.demand.peak_requests_per_second)
+        peaks[key] = ASSUMED_PEAK_RATIO * problem.rates[key] if peak is None else max(peak, problem.rates[key])
+    return peaks

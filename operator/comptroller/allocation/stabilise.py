@@ -1,0 +1,111 @@
+"""Anti-flapping. All of it is bounds: what may not move is no choice of the programme, so every plan stays feasible.
+
+    | situation                                  | bounds on the replicas of a pool                                |
+    | annotation paused                          | exactly the last target                                         |
+    | annotation hold-replicas                   | exactly the number given                                        |
+    | always                                     | spec's min..max, at most `maximum_step_up` above the last target |
+    | demand of one of its routes is unknown     | not below the last target                                       |
+    | less than a full window since the restart  | not below the last target                                       |
+    | GPU inventory is unknown                   | not above what exists or was wanted already                      |
+    | fewer wanted, but not for the whole delay  | not below the last target                                       |
+    | fewer wanted for the whole delay           | not below the most that was wanted during the delay             |
+
+`spec`'s min..max win over the last target; the GPUs that exist win over a floor of this file (a floor on a lost node
+would only keep pods pending that other pools could use).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from comptroller.allocation.measured import known
+from comptroller.allocation.problem import Problem
+from comptroller.allocation.programme import Bounds, group_of
+from comptroller.allocation.snapshot import LocalPool, Snapshot
+from comptroller.api.conditions import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Bounds and, where they hold something back, why."""
+
+    bounds: Bounds
+    reason: Reason | None = None
+
+
+def last_target(pool: LocalPool) -> int:
+    """What the last decision wanted; before the first decision, what exists. Starting replicas count as supply."""
+    return pool.existing if pool.previous is None else max(pool.previous, 0)
+
+
+def firm_holds(snapshot: Snapshot, problem: Problem) -> dict[str, Hold]:
+    """The bounds that hold whatever is wanted: all rows of the table but the last two."""
+    blind = {pair.pool for route in problem.held for pair in problem.pairs[route]}
+    return {key: _firm_hold(pool, snapshot, blind=key in blind) for key, pool in problem.local.items()}
+
+
+def _firm_hold(pool: LocalPool, snapshot: Snapshot, *, blind: bool) -> Hold:
+    base = last_target(pool)
+    if pool.paused:
+        return Hold(Bounds(base, base, base), Reason.PAUSED)
+    if pool.held_at is not None:
+        held = max(pool.held_at, 0)
+        return Hold(Bounds(held, held, base), Reason.HELD)
+    low = max(pool.minimum, 0)
+    high = max(low, min(pool.maximum, base + snapshot.rules.maximum_step_up))
+    if pool.gpus_per_replica > 0 and known(snapshot.gpus[group_of(pool)]) is None:
+        high = max(low, min(high, max(pool.existing, base)))
+    if blind:
+        return Hold(Bounds(max(low, min(base, high)), high, base), Reason.HOLDING_UNKNOWN)
+    if snapshot.rules.holding_after_restart:
+        return Hold(Bounds(max(low, min(base, high)), high, base), Reason.HOLDING_RESTART)
+    return Hold(Bounds(low, high, base))
+
+
+def within_inventory(snapshot: Snapshot, problem: Problem, holds: Mapping[str, Hold]) -> dict[str, Hold]:
+    """The same bounds, with floors lowered to the spec's minimum where together they exceed the GPUs that exist."""
+    result = dict(holds)
+    for group, found in sorted(snapshot.gpus.items()):
+        limit = known(found)
+        members = [key for key, pool in problem.local.items() if group_of(pool) == group and pool.gpus_per_replica > 0]
+        floors = sum(problem.local[key].gpus_per_replica * holds[key].bounds.low for key in members)
+        if limit is None or floors <= limit:
+            continue
+        for key in members:
+            if holds[key].reason not in (Reason.PAUSED, Reason.HELD):
+                low = max(problem.local[key].minimum, 0)
+                result[key] = replace(holds[key], bounds=replace(holds[key].bounds, low=low))
+    return result
+
+
+def delayed(
+    snapshot: Snapshot, wanted: Mapping[str, int], holds: Mapping[str, Hold]
+) -> tuple[dict[str, Hold], dict[str, tuple[float, int]]]:
+    """The last two rows: floors until fewer replicas have sufficed for the whole delay, and the memory of it.
+
+    Worked: delay 300 s, last target 4. At 0 s 2 are wanted: stay at 4, remember (0, 2). At 100 s 3 are wanted: stay,
+    remember (0, 3). At 300 s 2 are wanted: go to 3, the most of the window; remember (300, 2), and so on.
+    """
+    result = dict(holds)
+    below: dict[str, tuple[float, int]] = {}
+    for key, count in wanted.items():
+        hold = holds[key]
+        base = hold.bounds.base
+        if count >= base or hold.reason is not None:
+            continue
+        since, most = snapshot.memory.below_since_seconds.get(key, (snapshot.at_seconds, count))
+        if not math.isfinite(since) or since > snapshot.at_seconds:  # the clock went back: count anew
+            since = snapshot.at_seconds
+        most = max(most, count)
+        if snapshot.at_seconds - since >= snapshot.rules.scale_down_delay_seconds:
+            floor = min(most, base)
+            if count < floor:  # the next window begins
+                below[key] = (snapshot.at_seconds, count)
+        else:
+            floor = base
+            below[key] = (since, most)
+        bounds = replace(hold.bounds, low=max(hold.bounds.low, min(floor, hold.bounds.high)))
+        result[key] = Hold(bounds, Reason.STABILISING if floor > count else None)
+    return result, below

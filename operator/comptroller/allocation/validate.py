@@ -1,0 +1,82 @@
+"""One validator for every rung: what a plan must keep, whoever made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from comptroller.allocation.plan import Plan
+from comptroller.allocation.problem import Problem, permits
+from comptroller.allocation.programme import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
+from comptroller.allocation.snapshot import Measurement
+
+TOLERANCE = 1e-5  # relative to 1 + the bound; ten times that of the solver
+
+
+def flaws(
+    problem: Problem,
+    rates: Mapping[str, float],
+    bounds: Mapping[str, Bounds],
+    gpus: Mapping[tuple[str, str], Measurement],
+    plan: Plan,
+) -> list[str]:
+    """What is wrong with the plan, in words; empty if nothing is."""
+    return [
+        *_replica_flaws(problem, bounds, gpus, plan),
+        *_flow_flaws(problem, rates, plan),
+        *_capacity_flaws(problem, bounds, plan),
+        *_limit_flaws(problem, plan),
+    ]
+
+
+def _above(value: float, bound: float) -> bool:
+    return value > bound + TOLERANCE * (1.0 + abs(bound))
+
+
+def _replica_flaws(
+    problem: Problem, bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement], plan: Plan
+) -> Iterator[str]:
+    for key, bound in bounds.items():
+        if not bound.low <= plan.replicas.get(key, -1) <= bound.high:
+            yield f"{key}: {plan.replicas.get(key)} replicas are not within {bound.low}..{bound.high}"
+    for group in gpus:
+        limit = inventory_limit(problem, group, bounds, gpus)
+        held = sum(p.gpus_per_replica * plan.replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group)
+        if limit is not None and _above(held, limit):
+            yield f"{group[0]}: {held} GPUs of {limit:g}"
+
+
+def _flow_flaws(problem: Problem, rates: Mapping[str, float], plan: Plan) -> Iterator[str]:
+    answered = dict.fromkeys(rates, 0.0)
+    for (route, pool), rate in plan.flows.items():
+        target = problem.local.get(pool) or problem.hosted.get(pool)
+        if route not in rates or target is None or not permits(problem.routes[route], target):
+            yield f"{route} may not go to {pool}"
+            continue
+        if not math.isfinite(rate) or rate < 0.0:
+            yield f"{route} to {pool}: {rate} requests/s"
+        answered[route] += rate
+    for route, rate in rates.items():
+        shed = plan.shed.get(route, 0.0)
+        total = answered[route] + shed
+        if not math.isfinite(total) or shed < -TOLERANCE or abs(total - rate) > TOLERANCE * (1.0 + rate):
+            yield f"{route}: {total:g} of {rate:g} requests/s are planned"
+
+
+def _capacity_flaws(problem: Problem, bounds: Mapping[str, Bounds], plan: Plan) -> Iterator[str]:
+    for key in problem.local:
+        load = plan.load(problem, key)
+        free = plan.replicas.get(key, 0) - held_load(problem, key, bounds[key])
+        if _above(load, free):
+            yield f"{key}: {load:g} replicas' worth of requests for {free:g} replicas"
+
+
+def _limit_flaws(problem: Problem, plan: Plan) -> Iterator[str]:
+    for key, hosted in problem.hosted.items():
+        used = [(pair, plan.flows.get((pair.route, key), 0.0)) for pair in problem.by_pool[key]]
+        if any(rate > 0.0 for _, rate in used) and (hosted.paused or not hosted.available):
+            yield f"{key} cannot carry anything now"
+        for measure, limit in hosted_limits(problem, key):
+            total = sum(rate * measure_of(pair, measure) for pair, rate in used)
+            if _above(total, limit):
+                yield f"{key}: {total:g} {measure} of {limit:g}"
