@@ -4,9 +4,10 @@ It runs as a pod, with this file and the schedule mounted; it needs nothing but 
 
     python3 load.py --schedule schedule.json --prefix compliance.md      ($API_KEY is the client key)
 
-Lines: {"event": "start", "at": 1764000000.0, "requests": 785}, then per request {"event": "request", "number", "route",
-"at" (seconds since the start, when it was sent), "status" (0: no answer), "seconds", "first_token_seconds" (streamed ones
-only), "backend" (who answered, as the router says), "input_tokens", "output_tokens", "error"}, at last {"event": "end"}.
+Lines: {"event": "start", "at": 1764000000.0, "requests": 785}; then for each request {"event": "request", "number",
+"route", "at" (seconds since the start, when it was sent), "status" (0: no answer), "seconds", "first_token_seconds" (of
+streamed ones), "backend" (who answered, as the router says), "input_tokens", "output_tokens", "error"}; at last
+{"event": "end"}.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STREAMED_ONE_IN = 4  # a router spends as much on a streamed answer as on severa
 BACKEND_HEADER = "x-litellm-model-id"
 TIMEOUT_SECONDS = 90.0
 
-_WORDS = (
+_WORDS = (  # noqa: SIM905
     "revenue margin covenant filing clause schedule notice party quarter audited restated exposure maturity "
     "guarantee dividend impairment goodwill segment subsidiary liability"
 ).split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from e2e.demo.observe import Observation
 from e2e.demo.results import Result, percentile
@@ -84,14 +85,15 @@ def frontier_usd(answered: Sequence[Result], price: FrontierPrice, prefix_tokens
     for one in answered:
         prefix = prefix_tokens.get(one.route, 0)
         cached = min(prefix, one.input_tokens) if prefix >= CACHE_MINIMUM_TOKENS else 0
-        total += (one.input_tokens - cached) * price.input + cached * price.cached_input + one.output_tokens * price.output
+        total += (one.input_tokens - cached) * price.input + cached * price.cached_input
+        total += one.output_tokens * price.output
     return total / 1e6
 
 
 def owned_usd(observations: Sequence[Observation]) -> float | None:
     """Dollars per hour of the local pools, summed over the time that was observed from the start of the replay."""
     total, known = 0.0, False
-    for before, after in zip(observations, observations[1:], strict=False):
+    for before, after in pairwise(observations):
         rate = before.owned_usd_per_hour
         if rate is not None and after.at > 0:
             known = True
@@ -101,19 +103,24 @@ def owned_usd(observations: Sequence[Observation]) -> float | None:
 
 def lines(one: Summary) -> list[tuple[str, str]]:
     """The summary as (label, text), money with its basis."""
-    owned = "not shown by the status" if one.owned_usd is None else f"${one.owned_usd:.4f} power of the owned GPUs (marginal basis)"
-    rows = [
-        ("spent", f"${one.spent_usd:.4f}: ${one.hosted_usd:.4f} charged by the hosted APIs + {owned}"),
-        ("instead of", f"${one.frontier_usd:.4f} for the same tokens at {one.frontier_name}'s list price, prefixes cached"),
+    owned = "what the GPUs drew is not known" if one.owned_usd is None else f"${one.owned_usd:.4f} power of owned GPUs"
+    answered = f"{one.answered} of {one.requests} requests, {_share(one.inside, one.answered)} inside"
+    first_token = f"{_seconds(one.first_token_p50_seconds)} p50, {_seconds(one.first_token_p95_seconds)} p95"
+    canaries = "unknown" if one.canaries is None else one.canaries
+    return [
+        ("spent", f"${one.spent_usd:.4f}: ${one.hosted_usd:.4f} charged by APIs + {owned} (marginal basis)"),
+        (
+            "instead of",
+            f"${one.frontier_usd:.4f}: the same tokens at the price of {one.frontier_name}, prefixes cached",
+        ),
         ("saved", f"{one.saved_ratio:.0%}"),
-        ("answered", f"{one.answered} of {one.requests} requests, {_share(one.inside, one.answered)} inside, {one.requests - one.answered} errors"),
+        ("answered", f"{answered}, {one.requests - one.answered} errors"),
         ("load step to spill", _seconds(one.seconds_to_spill)),
         ("load step to new replica", _seconds(one.seconds_to_new_replica)),
-        ("first token", f"{_seconds(one.first_token_p50_seconds)} p50, {_seconds(one.first_token_p95_seconds)} p95 (streamed answers)"),
+        ("first token", f"{first_token} (streamed answers)"),
         ("books", _books(one)),
-        ("restricted requests that left", f"{'unknown' if one.canaries is None else one.canaries} of {one.restricted_requests}"),
+        ("restricted requests that left", f"{canaries} of {one.restricted_requests}"),
     ]
-    return rows
 
 
 def _books(one: Summary) -> str:
@@ -121,7 +128,8 @@ def _books(one: Summary) -> str:
         return f"${one.hosted_usd:.4f} charged by the hosted APIs; what the router counted is not known"
     difference = one.operator_hosted_usd - one.hosted_usd
     ratio = f" ({difference / one.hosted_usd:+.2%})" if one.hosted_usd else ""
-    return f"${one.hosted_usd:.6f} charged by the hosted APIs, ${one.operator_hosted_usd:.6f} counted by the router: {difference:+.6f}{ratio}"
+    counted = f"${one.operator_hosted_usd:.6f} counted by the router"
+    return f"${one.hosted_usd:.6f} charged by the hosted APIs, {counted}: {difference:+.6f}{ratio}"
 
 
 def as_json(one: Summary, verdict: Sequence[Check]) -> dict[str, object]:

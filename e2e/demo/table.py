@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
+from e2e.demo.observe import Observation, PoolView
+from e2e.demo.results import Result
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-
-from e2e.demo.observe import Observation, PoolView
-from e2e.demo.results import Result
 
 PLAIN_EVERY_SECONDS = 10.0
 RECENT_SECONDS = 10.0
@@ -59,8 +59,8 @@ def picture(title: str, seen: Observation, results: Sequence[Result]) -> Rendera
     errors = sum(not one.answered for one in results)
     money = "?" if seen.usd_per_hour is None else f"${seen.usd_per_hour:.3g}/h planned"
     foot = (
-        f"{seen.demand:.1f} rps asked · {_ratio(recent)} of the last {RECENT_SECONDS:.0f} s answered outside · {money} · "
-        f"${seen.hosted_usd:.4f} charged by APIs · {len(results)} requests, {errors} errors"
+        f"{seen.demand:.1f} rps asked · {_ratio(recent)} of the last {RECENT_SECONDS:.0f} s answered outside · "
+        f"{money} · ${seen.hosted_usd:.4f} charged by APIs · {len(results)} requests, {errors} errors"
     )
     return Group(Text(title, style="bold"), Text(), pools, Text(), routes, Text(), Text(foot))
 
@@ -75,7 +75,7 @@ class Screen:
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._next_line = -1e9
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -87,7 +87,9 @@ class Screen:
             self._next_line = seen.at + PLAIN_EVERY_SECONDS
             self._console.print(plain(seen, results), soft_wrap=True, highlight=False)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -100,7 +102,7 @@ def _pool_row(pool: PoolView, answered_per_second: float) -> tuple[str, ...]:
 
 
 def _recent(results: Sequence[Result], at: float) -> list[Result]:
-    """Answers that arrived in the last seconds. Results are in the order of arrival, nearly: a look at the tail is enough."""
+    """Answers that arrived in the last seconds. Results come in order of arrival: a look at the tail is enough."""
     return [one for one in results[-200:] if one.answered and at - RECENT_SECONDS <= one.at + one.seconds]
 
 

@@ -21,6 +21,7 @@ import csv
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 SOURCE_WINDOW_SECONDS = 600
@@ -133,16 +134,16 @@ def scaled_rates(
     }
 
 
-def schedule(
-    windows: Sequence[ClientWindow], stretch: Stretch, routes: Sequence[RouteShape]
-) -> list[PlannedRequest]:
+def schedule(windows: Sequence[ClientWindow], stretch: Stretch, routes: Sequence[RouteShape]) -> list[PlannedRequest]:
     """All requests of the replay, by time."""
     rates = scaled_rates(windows, stretch, routes)
     planned: list[tuple[float, RouteShape, int, int]] = []
     for route in routes:
         draw = random.Random(f"{stretch.seed}/{route.name}")
-        for at in arrivals(rates[route.name], stretch.window_seconds, draw):
-            planned.append((at, route, _length(route.question_tokens, draw), _length(route.answer_tokens, draw)))
+        planned += [
+            (at, route, _length(route.question_tokens, draw), _length(route.answer_tokens, draw))
+            for at in arrivals(rates[route.name], stretch.window_seconds, draw)
+        ]
     planned.sort(key=lambda one: (one[0], one[1].name))
     return [
         PlannedRequest(round(at, 3), route.name, number, question, answer)
@@ -171,7 +172,7 @@ def load_step(rates: Mapping[str, Sequence[tuple[float, float]]], window_seconds
     """When the largest rise between two windows begins, in seconds from the start: the load step of the replay."""
     count = len(next(iter(rates.values())))
     totals = [sum(route[index][0] for route in rates.values()) for index in range(count)]
-    rises = [after - before for before, after in zip(totals, totals[1:], strict=False)]
+    rises = [after - before for before, after in pairwise(totals)]
     return (rises.index(max(rises)) + 1) * window_seconds if rises else 0.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from e2e.demo.observe import Observation
 from e2e.demo.results import Result
@@ -45,7 +46,8 @@ class Check:
 
 def checks(seen: Evidence) -> list[Check]:
     """All promises, in the order of the story."""
-    return [_answered(seen), _scaled_out(seen), _spilled_while_starting(seen), _came_back(seen), _scaled_in(seen), _stayed(seen)]
+    promises = (_answered, _scaled_out, _spilled_while_starting, _came_back, _scaled_in, _stayed)
+    return [promise(seen) for promise in promises]
 
 
 def replicas_before(seen: Evidence) -> int:
@@ -71,7 +73,7 @@ def first_new_replica(seen: Evidence) -> float | None:
 def starting_intervals(observations: Sequence[Observation]) -> list[tuple[float, float]]:
     """From when to when replicas were wanted that could not serve yet; the ends are the observations around."""
     intervals: list[tuple[float, float]] = []
-    for before, after in zip(observations, observations[1:], strict=False):
+    for before, after in pairwise(observations):
         if not before.starting:
             continue
         if intervals and intervals[-1][1] == before.at:
@@ -100,9 +102,8 @@ def _answered(seen: Evidence) -> Check:
     detail = f"{ended - len(failed)} of {seen.planned_requests} requests were answered"
     if reasons:
         detail += f"; errors such as {'; '.join(reasons)}"
-    return Check(
-        "requests were answered", ratio <= MAXIMUM_ERROR_RATIO, detail, "kubectl -n inference logs deploy/research-router"
-    )
+    look_at = "kubectl -n inference logs deploy/research-router"
+    return Check("requests were answered", ratio <= MAXIMUM_ERROR_RATIO, detail, look_at)
 
 
 def _scaled_out(seen: Evidence) -> Check:
@@ -134,7 +135,8 @@ def _spilled_while_starting(seen: Evidence) -> Check:
 
 def _came_back(seen: Evidence) -> Check:
     """Some five seconds with spill, and later, under no less load than half the peak, five seconds without."""
-    ratios = [one for one in hosted_ratios(seen) if one[0] >= seen.load_step - BUCKET_SECONDS and one[1] >= MINIMUM_PER_BUCKET]
+    after = seen.load_step - BUCKET_SECONDS
+    ratios = [one for one in hosted_ratios(seen) if one[0] >= after and one[1] >= MINIMUM_PER_BUCKET]
     spills = [(at, ratio) for at, _, ratio in ratios if ratio > SPILL_RATIO]
     busiest = max((total for _, total, _ in ratios), default=0)
     ready_at = first_new_replica(seen)
@@ -146,8 +148,10 @@ def _came_back(seen: Evidence) -> Check:
     ]  # fmt: skip
     detail = "no spill to come back from" if not spills else f"up to {max(r for _, r in spills):.0%} went outside"
     if spills:
-        detail += f"; from {back[0] - seen.load_step:.0f} s after the step at most 10% did, under load" if back else (
-            "; it never fell below 10% while the load was high"
+        detail += (
+            f"; from {back[0] - seen.load_step:.0f} s after the step at most 10% did, under load"
+            if back
+            else ("; it never fell below 10% while the load was high")
         )
     return Check("it came back inside", bool(back), detail, "kubectl -n inference get mp: READY against WANT")
 
@@ -156,10 +160,9 @@ def _scaled_in(seen: Evidence) -> Check:
     before, peak = replicas_before(seen), max((one.desired for one in seen.observations), default=0)
     last = seen.observations[-1] if seen.observations else None
     passed = last is not None and last.desired < peak and last.desired <= before and last.ready <= before
-    detail = f"{peak} wanted at the peak, {last.desired} wanted and {last.ready} ready at the end" if last else "nothing seen"
-    return Check(
-        "it scaled in", passed, f"{detail} ({before} before the load step)", "kubectl -n inference get mp: WHY; scaleDownDelaySeconds"
-    )
+    end = f"{last.desired} wanted and {last.ready} ready at the end" if last else "nothing seen at the end"
+    detail = f"{peak} wanted at the peak, {end}, {before} before the load step"
+    return Check("it scaled in", passed, detail, "kubectl -n inference get mp: WHY; scaleDownDelaySeconds")
 
 
 def _stayed(seen: Evidence) -> Check:
