@@ -1,0 +1,58 @@
+"""Kubernetes events, posted when something changed and never twice for the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from comptroller.kube.client import KubeClient, KubeError
+
+LONGEST_NOTE = 1000
+
+
+@dataclass(slots=True)
+class EventRecorder:
+    """Posts events to objects; remembers the last note per object and reason."""
+
+    client: KubeClient
+    instance: str = "comptroller"
+    _last: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def post(
+        self,
+        regarding: Mapping[str, Any],
+        reason: str,
+        action: str,
+        note: str,
+        now_text: str,
+        kind: Literal["Normal", "Warning"] = "Normal",
+    ) -> None:
+        """Posts an event unless the last one of this reason said the same. A refused event is no failure."""
+        metadata = regarding["metadata"]
+        identity = (metadata["uid"], reason)
+        if self._last.get(identity) == note:
+            return
+        self._last[identity] = note
+        reference = {
+            "apiVersion": regarding["apiVersion"], "kind": regarding["kind"], "name": metadata["name"],
+            "namespace": metadata["namespace"], "uid": metadata["uid"],
+        }  # fmt: skip
+        try:
+            await self.client.create(
+                {
+                    "apiVersion": "events.k8s.io/v1",
+                    "kind": "Event",
+                    "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
+                    "eventTime": now_text,
+                    "reportingController": "comptroller.dev/operator",
+                    "reportingInstance": self.instance,
+                    "regarding": reference,
+                    "reason": reason,
+                    "action": action,
+                    "note": note[:LONGEST_NOTE],
+                    "type": kind,
+                }
+            )
+        except KubeError:
+            self._last.pop(identity, None)

@@ -1,0 +1,136 @@
+"""Writes the status of a user's object: one field manager, conditions as a list-map, only when something is new.
+
+What changes a decision (conditions, counts, words) is written at once. Readings that merely drift (rates, dollars) are
+written when they moved by more than a tenth and the last write is a while ago, so that a steady fleet makes no writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from comptroller.apply.drift import matches
+from comptroller.kube.client import KubeClient
+from comptroller.kube.resources import BY_KIND, KubeDict, key_of
+from comptroller.observe.store import ClusterStore
+
+QUIET_SECONDS = 30.0
+RELATIVE_CHANGE = 0.1
+
+READINGS = frozenset(
+    {
+        "requestsPerSecond", "usdPerHour", "usdPerMillionTokens", "allocationUsdPerMillionTokens", "utilisation",
+        "breakEvenUtilisation", "shadowPriceUsdPerGpuHour", "maxRequestsPerSecond", "usdPerRequest",
+        "usdPerSolvedTask", "timeToFirstTokenMs", "spillRatio", "shedRatio", "share", "inside", "spill", "usdPerTask",
+        "saved", "baselineUsd", "actualUsd", "ratio", "spentUsd", "message", "explained", "startupSeconds", "etaSeconds",
+        "reason", "decisions",
+    }
+)  # fmt: skip
+"""Fields whose small changes may wait. `message` and `reason` of conditions are compared apart, and never wait."""
+
+WORDS = frozenset({"lastTransitionTime", "message", "explained"})
+"""Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
+
+
+@dataclass(slots=True)
+class StatusWriter:
+    """Applies status when it is news."""
+
+    client: KubeClient
+    store: ClusterStore
+    _written_at: dict[str, float] = field(default_factory=dict)
+
+    async def write(
+        self, live: Mapping[str, Any], status: Mapping[str, Any], now_seconds: float, now_text: str
+    ) -> bool:
+        """Writes the status unless it would say nothing new. True when something was written."""
+        before = live.get("status") or {}
+        complete = {
+            **status,
+            "conditions": with_transitions(before.get("conditions") or (), status["conditions"], now_text),
+        }
+        uid = live["metadata"]["uid"]
+        urgent = not _same_conditions(before, complete) or not matches(_decisive(before), _decisive(complete))
+        if not urgent:
+            quiet = now_seconds - self._written_at.get(uid, float("-inf")) < QUIET_SECONDS
+            if quiet or not _moved(before, complete):
+                return False
+        answer = await self.client.apply_status(
+            {
+                "apiVersion": live["apiVersion"],
+                "kind": live["kind"],
+                "metadata": {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]},
+                "status": complete,
+            }
+        )
+        self.store.upsert(BY_KIND[live["kind"]], answer)
+        self._written_at[uid] = now_seconds
+        return True
+
+    def forget(self, item: KubeDict) -> None:
+        """Drops what is remembered of an object that is gone."""
+        self._written_at.pop(item["metadata"]["uid"], None)
+
+
+def with_transitions(
+    before: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]], now_text: str
+) -> list[dict[str, Any]]:
+    """The conditions with `lastTransitionTime`, which only moves when the status flips."""
+    known = {one["type"]: one for one in before}
+    result = []
+    for one in wanted:
+        old = known.get(one["type"])
+        same = old is not None and old.get("status") == one["status"]
+        result.append({**one, "lastTransitionTime": old["lastTransitionTime"] if same and old else now_text})
+    return result
+
+
+def _same_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    def essence(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return sorted(
+            (one["type"], one["status"], one.get("reason"), one.get("observedGeneration"))
+            for one in status.get("conditions") or ()
+        )
+
+    return essence(before) == essence(after)
+
+
+def _decisive(value: Any) -> Any:
+    """The status without readings and conditions."""
+    if isinstance(value, Mapping):
+        return {key: _decisive(one) for key, one in value.items() if key not in READINGS and key != "conditions"}
+    if isinstance(value, list):
+        return [_decisive(one) for one in value]
+    return value
+
+
+def _moved(before: Any, after: Any) -> bool:
+    """Whether any reading moved enough to be news."""
+    if isinstance(after, Mapping):
+        if not isinstance(before, Mapping):
+            return True
+        return any(_moved(before.get(key), value) for key, value in after.items() if key not in WORDS)
+    if isinstance(after, list):
+        if not isinstance(before, list) or len(before) != len(after):
+            return True
+        return any(_moved(one, other) for one, other in zip(before, after, strict=True))
+    if before == after:
+        return False
+    old, new = _number(before), _number(after)
+    if old is None or new is None:
+        return True
+    return abs(new - old) > RELATIVE_CHANGE * max(abs(old), abs(new))
+
+
+def _number(value: Any) -> float | None:
+    """The value as a number; `88%` and `$14.1` are readings for people."""
+    try:
+        return float(str(value).strip("%$"))
+    except ValueError:
+        return None
+
+
+def key_text(item: Mapping[str, Any]) -> str:
+    """`namespace/name`, as decisions name objects."""
+    return "/".join(key_of(item))

@@ -1,0 +1,46 @@
+"""Runs the operator until it is told to stop.
+
+Example: comptroller run --settings /etc/comptroller/settings.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from comptroller.api.settings import Settings, SettingsError, load_settings
+from comptroller.handlers import watches
+from comptroller.kube.client import KubeError
+from comptroller.runtime import logs
+from comptroller.runtime.operator import MissingCrdError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="the settings as YAML; absent: the defaults")
+    parser.add_argument(
+        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="default: info"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs; 1 when the cluster cannot be worked with, 2 when the settings are wrong."""
+    logs.configure(options.log_level)
+    try:
+        settings = read(options.settings)
+    except (OSError, SettingsError) as error:
+        print(f"comptroller: {options.settings}: {error}\nCorrect the settings file and start again.", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(watches.run(settings))
+    except (KubeError, MissingCrdError) as error:
+        print(f"comptroller: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read(path: Path | None) -> Settings:
+    """The settings of a file, or the defaults."""
+    return Settings() if path is None else load_settings(path.read_text())

@@ -1,0 +1,76 @@
+"""kopf for process, login and watches, and nothing else: every event goes to the operator's own store.
+
+kopf's higher handlers patch each object twice, keep annotations on users' objects and lose deletions in watch gaps;
+`on.event` does none of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import kopf
+
+from comptroller.api.settings import Settings
+from comptroller.kube.client import KubeClient
+from comptroller.kube.resources import WATCHED, Resource
+from comptroller.runtime.operator import Operator
+
+
+def build_registry(operator: Operator) -> kopf.OperatorRegistry:
+    """A registry with one thin handler per kind."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        await operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def cleanup(**_: Any) -> None:
+        await operator.stop()
+
+    @kopf.on.login(registry=registry)
+    def login(**arguments: Any) -> Any:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+    for resource in WATCHED:
+        _watch(registry, operator, resource)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, operator: Operator, resource: Resource) -> None:
+    @kopf.on.event(resource.group, resource.version, resource.plural, id=f"watch-{resource.plural}", registry=registry)
+    async def watch(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        operator.observe(resource, type, dict(body))
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """kopf's own settings: quiet, patient with shutdown, server-side selectors for the children."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.queueing.exit_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 5, 5, 5, 5, 5)
+    settings.watching.connect_timeout = 5
+    settings.watching.server_timeout = 600
+    settings.watching.chunk_size = 500
+    for resource in WATCHED:
+        if resource.selector:
+            settings.watching.label_selectors[resource.group, resource.version, resource.plural] = resource.selector
+
+
+async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Runs the operator until it is told to stop."""
+    async with await KubeClient.connect() as client:
+        operator = Operator(client, settings)
+        logging.getLogger("comptroller").debug("Starting")
+        await kopf.operator(
+            registry=build_registry(operator),
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            standalone=True,
+            stop_flag=stop,
+        )

@@ -1,0 +1,165 @@
+"""One client for everything the operator asks of the API server: `kubernetes.aio` for login and transport, plain dicts.
+
+Typed models are avoided on purpose: they cost processor time and refuse fields that a newer server sends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kubernetes.aio import client as aio_client
+from kubernetes.aio import config as aio_config
+
+from comptroller.kube.resources import BY_KIND, KubeDict, Resource
+
+FIELD_MANAGER = "comptroller"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+PAGE = 500
+
+
+class KubeError(Exception):
+    """An answer of the API server that is not a success; `status` is the HTTP code, 0 when there was no answer."""
+
+    def __init__(self, status: int, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status = status
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+
+class KubeClient:
+    """Reads and writes objects as plain dicts. Use `async with await KubeClient.connect()`."""
+
+    def __init__(self, api: Any, timeout_seconds: float = 30.0) -> None:
+        self._api = api
+        self._timeout = timeout_seconds
+        self.writes = 0
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """Logs in with the pod's service account, or with the kubeconfig outside of a cluster."""
+        configuration = aio_client.Configuration()
+        if Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+            aio_config.load_incluster_config(client_configuration=configuration)
+        else:
+            await aio_config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = 32
+        return cls(aio_client.ApiClient(configuration))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._api.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> KubeDict | None:
+        """The object, or None when there is none."""
+        try:
+            return await self._request("GET", resource.path(namespace, name))
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, resource: Resource, namespace: str | None = None) -> AsyncIterator[KubeDict]:
+        """All objects of a kind, page by page. A list that expired in the middle begins anew (410)."""
+        token = ""
+        while True:
+            query = {"limit": PAGE, "continue": token, "labelSelector": resource.selector}
+            page = await self._request("GET", resource.path(namespace), query)
+            for item in page.get("items") or ():
+                yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    async def apply(self, item: Mapping[str, Any], *, force: bool = True) -> KubeDict:
+        """Server-side apply of an object that the operator owns whole."""
+        resource, metadata = BY_KIND[item["kind"]], item["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        return await self._write("PATCH", path, item, {"fieldManager": FIELD_MANAGER, "force": force}, APPLY)
+
+    async def apply_status(self, item: Mapping[str, Any]) -> KubeDict:
+        """Server-side apply of the status of a user's object. The spec is never part of it."""
+        resource, metadata = BY_KIND[item["kind"]], item["metadata"]
+        if "spec" in item:
+            raise ValueError("a status write must not carry a spec")
+        path = resource.path(metadata["namespace"], metadata["name"], "status")
+        return await self._write("PATCH", path, item, {"fieldManager": FIELD_MANAGER, "force": True}, APPLY)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any], subresource: str | None = None
+    ) -> KubeDict:
+        """A strategic merge patch, for the few fields of pods that are the operator's."""
+        path = resource.path(namespace, name, subresource)
+        return await self._write("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, STRATEGIC)
+
+    async def create(self, item: Mapping[str, Any]) -> KubeDict:
+        """Creates an object; used for events only."""
+        resource = BY_KIND[item["kind"]]
+        return await self._write(
+            "POST",
+            resource.path(item["metadata"].get("namespace")),
+            item,
+            {"fieldManager": FIELD_MANAGER},
+            "application/json",
+        )
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Deletes this very object (by uid) in the background; one that is gone already is fine."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            await self._write("DELETE", resource.path(namespace, name), body, {}, "application/json")
+        except KubeError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def _write(
+        self, method: str, path: str, body: Mapping[str, Any], query: Mapping[str, Any], content: str
+    ) -> KubeDict:
+        self.writes += 1
+        return await self._request(method, path, query, body, content)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> KubeDict:
+        parameters = [(key, _text(value)) for key, value in (query or {}).items() if value not in (None, "")]
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=parameters,
+            header_params={"Accept": "application/json", "Content-Type": content},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._api.call_api(*request, _request_timeout=self._timeout)
+            data = await response.read()
+        except (OSError, TimeoutError, aio_client.ApiException) as error:
+            raise KubeError(0, f"the API server does not answer: {error or type(error).__name__}") from error
+        answer: KubeDict = json.loads(data) if data else {}
+        if not 200 <= response.status < 300:
+            after = response.headers.get("Retry-After") if response.headers else None
+            raise KubeError(
+                response.status,
+                str(answer.get("message") or data[:500]),
+                float(after) if after and after.isdigit() else None,
+            )
+        return answer
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

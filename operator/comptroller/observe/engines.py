@@ -1,0 +1,38 @@
+"""How each engine names what we read: the dialects, joined into one query per meaning.
+
+Names are those of vLLM 0.32, SGLang 0.5.23 and llama.cpp (autumn 2026). llama.cpp puts no labels on its series: the pool
+comes from the scrape's own labels, never from `model_name`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+RUNNING: Final = ("vllm:num_requests_running", "sglang:num_running_reqs", "llamacpp:requests_processing")
+WAITING: Final = ("vllm:num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred")
+CACHED_TOKENS: Final = (
+    "vllm:prefix_cache_hits_total",
+    "sglang:cached_tokens_total",
+    "llamacpp:prompt_tokens_cached_total",
+)
+# vLLM and SGLang count cached tokens into these; llama.cpp does not, so its cached tokens are added
+PROMPT_TOKENS: Final = (
+    "vllm:prefix_cache_queries_total",
+    "sglang:prompt_tokens_total",
+    "llamacpp:prompt_tokens_total",
+    "llamacpp:prompt_tokens_cached_total",
+)
+
+
+def by_pool(names: tuple[str, ...]) -> str:
+    """The sum of a gauge over a pool's replicas, whatever its engine."""
+    return f'sum by (namespace, pool) ({{__name__=~"{"|".join(names)}", pool!=""}})'
+
+
+def rate_by_pool(names: tuple[str, ...], window_seconds: int) -> str:
+    """The rate of a counter over a pool's replicas. `rate` needs one name at a time; `or` joins the dialects."""
+    rates = " or ".join(
+        f'sum by (namespace, pool, __name__) (label_replace(rate({name}{{pool!=""}}[{window_seconds}s]), "__name__", "{name}", "", ""))'
+        for name in names
+    )
+    return f"sum by (namespace, pool) ({rates})"

@@ -1,0 +1,118 @@
+"""What the fleet's metrics say right now, gathered in one round of queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from comptroller.allocation.snapshot import Measurement, Sample, Unknown
+from comptroller.api.settings import PrometheusSettings
+from comptroller.observe import engines
+from comptroller.observe.prometheus import PrometheusSource, Series
+
+PEAK_WINDOW_SECONDS = 600
+SHAPE_WINDOW_FACTOR = 8  # token counts change slowly: a longer window makes them steady
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """One round of answers. Keys: policy is namespace/name; pool is namespace/name."""
+
+    router_age_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy,)
+    arrivals: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    peak: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    tokens: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route, kind) per second
+    answered: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route) per second
+    first_token_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    in_flight: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    cached_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    prompt_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    usd: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, pool) since the router began
+    hosted_latency_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
+
+
+async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Measurements:
+    """Asks everything at once. A query that fails is `Unknown`; the others still count."""
+    window, shape = settings.rate_window_seconds, settings.rate_window_seconds * SHAPE_WINDOW_FACTOR
+    requests = f"sum by (policy, route) (rate(comptroller_router_requests_total[{window}s]))"
+    questions: Mapping[str, tuple[str, tuple[str, ...]]] = {
+        "router_age_seconds": ("min by (policy) (time() - timestamp(comptroller_router_config_info))", ("policy",)),
+        "arrivals": (requests, ("policy", "route")),
+        "peak": (f"max_over_time(({requests})[{PEAK_WINDOW_SECONDS}s:{window}s])", ("policy", "route")),
+        "tokens": (
+            f"sum by (policy, route, kind) (rate(comptroller_router_tokens_total[{shape}s]))",
+            ("policy", "route", "kind"),
+        ),
+        "answered": (
+            f'sum by (policy, route) (rate(comptroller_router_responses_total{{outcome="ok"}}[{shape}s]))',
+            ("policy", "route"),
+        ),
+        "first_token_seconds": (
+            f"sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_sum[{shape}s])) / "
+            f"(sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_count[{shape}s])) > 0)",
+            ("policy", "route"),
+        ),
+        "in_flight": (
+            f"{engines.by_pool(engines.RUNNING)} + {engines.by_pool(engines.WAITING)}",
+            ("namespace", "pool"),
+        ),
+        "cached_tokens": (engines.rate_by_pool(engines.CACHED_TOKENS, window), ("namespace", "pool")),
+        "prompt_tokens": (engines.rate_by_pool(engines.PROMPT_TOKENS, window), ("namespace", "pool")),
+        "usd": ("sum by (policy, pool) (comptroller_router_usd_total)", ("policy", "pool")),
+        "hosted_latency_seconds": (
+            f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "
+            f"(sum by (pool) (rate(comptroller_router_request_seconds_count[{shape}s])) > 0)",
+            ("pool",),
+        ),
+    }
+    answers = await asyncio.gather(*(source.query(expression, labels) for expression, labels in questions.values()))
+    return Measurements(**dict(zip(questions, answers, strict=True)))
+
+
+def arrivals_of(measured: Measurements, policy: str, route: str, stale_after_seconds: float) -> Measurement:
+    """Requests per second of one route, or why they are unknown.
+
+    A route without a series has had no request, which is zero, but only when its router was scraped a moment ago:
+    silence of the router is not silence of the clients.
+    """
+    age = find(measured.router_age_seconds, (policy,), "no router of this policy has been scraped yet")
+    if isinstance(age, Unknown):
+        return age
+    if age.value > stale_after_seconds:
+        return Unknown(f"newest sample of the router is {age.value:.0f} s old (limit {stale_after_seconds:.0f} s)")
+    if isinstance(measured.arrivals, Unknown):
+        return measured.arrivals
+    value = measured.arrivals.get((policy, route), Sample(0.0))
+    return value if isinstance(value, Unknown) else Sample(value.value, age.value)
+
+
+def peak_of(measured: Measurements, policy: str, route: str) -> Measurement:
+    """The highest rate of the last ten minutes."""
+    return find(measured.peak, (policy, route), "no peak measured")
+
+
+def mean_tokens(measured: Measurements, policy: str, route: str) -> tuple[float, float, float] | None:
+    """Prompt tokens and generated tokens per answered request, and the cached share of the prompt; None before the first."""
+    answered = find(measured.answered, (policy, route), "no answer yet")
+    if isinstance(answered, Unknown) or answered.value <= 0:
+        return None
+    totals = []
+    for kind in ("input", "cached_input", "output"):
+        one = find(measured.tokens, (policy, route, kind), "none")
+        totals.append(0.0 if isinstance(one, Unknown) else one.value / answered.value)
+    inputs, cached, outputs = totals
+    if inputs + cached <= 0 or outputs <= 0:
+        return None
+    return inputs + cached, outputs, cached / (inputs + cached)
+
+
+def find(series: Series | Unknown, key: tuple[str, ...], otherwise: str) -> Measurement:
+    """One measurement of a series, or `Unknown` with the given reason when there is none."""
+    if isinstance(series, Unknown):
+        return series
+    return series.get(key, Unknown(otherwise))

@@ -1,0 +1,46 @@
+"""What Prometheus shall scrape: engines and routers, as its HTTP service discovery reads them.
+
+For a Prometheus that has no discovery of its own in this cluster, `/targets` of the operator is one. Labels: engines get
+namespace, pool and pod; routers get namespace, policy (namespace/name), router and pod.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comptroller.kube.resources import POD
+from comptroller.observe.replicas import POOL_LABEL
+from comptroller.observe.store import ClusterStore
+
+POLICY_LABEL = "comptroller.dev/policy"
+PORT_NAMES = ("http", "metrics")
+
+
+def scrape_targets(store: ClusterStore) -> list[dict[str, Any]]:
+    """One group per pod that has an address and is not being deleted."""
+    groups = []
+    for pod in store.all(POD):
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        labels = metadata.get("labels") or {}
+        component = labels.get("app.kubernetes.io/component")
+        if component not in ("engine", "router") or not status.get("podIP") or metadata.get("deletionTimestamp"):
+            continue
+        if status.get("phase") != "Running" or (port := _port(pod)) is None:
+            continue
+        found = {"namespace": metadata["namespace"], "pod": metadata["name"], "component": component}
+        if component == "engine":
+            found["pool"] = labels.get(POOL_LABEL, "")
+        else:
+            found["router_policy"] = f"{metadata['namespace']}/{labels.get(POLICY_LABEL, '')}"
+        path = "/metrics/" if component == "router" else "/metrics"
+        groups.append({"targets": [f"{status['podIP']}:{port}"], "labels": {**found, "__metrics_path__": path}})
+    return groups
+
+
+def _port(pod: dict[str, Any]) -> int | None:
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("name") in PORT_NAMES:
+                number: int = port["containerPort"]
+                return number
+    return None

@@ -1,0 +1,264 @@
+"""Gathers one frozen snapshot for the decision out of the cluster's picture and the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from comptroller.allocation.snapshot import (
+    BackendRule,
+    Demand,
+    HostedPool,
+    LocalPool,
+    Measurement,
+    Profile,
+    Route,
+    Rules,
+    Sample,
+    Snapshot,
+    StartingReplica,
+    Unknown,
+)
+from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.routingpolicy import Route as RouteSpec
+from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.api.settings import GpuClass, Settings
+from comptroller.economics.ownership import replica_power
+from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, ObjectKey
+from comptroller.observe.inventory import gpu_inventory
+from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
+from comptroller.observe.replicas import PoolReplicas
+from comptroller.observe.store import ClusterStore
+from comptroller.runtime.state import Specs, State
+
+PAUSED_ANNOTATION = "comptroller.dev/paused"
+HOLD_ANNOTATION = "comptroller.dev/hold-replicas"
+MINIMUM_STARTING_SECONDS = 1.0
+
+
+def gather(
+    store: ClusterStore,
+    specs: Specs,
+    state: State,
+    settings: Settings,
+    measured: Measurements,
+    replicas: Mapping[str, PoolReplicas],
+    now_seconds: float,
+) -> Snapshot:
+    """One frozen picture for `allocation.decide`. Objects that are stalled take no part, except that the last good
+    rules of a stalled policy still count as demand: its router still sends requests."""
+    local = tuple(
+        _local_pool(key, spec, store, state, settings, replicas.get(key, PoolReplicas()), now_seconds)
+        for key, spec in specs.pools.items()
+        if spec.local is not None and not specs.stalled(MODEL_POOL.kind, key)
+    )
+    hosted = tuple(
+        _hosted_pool(key, spec, specs, store, measured)
+        for key, spec in specs.pools.items()
+        if spec.hosted is not None and not specs.stalled(MODEL_POOL.kind, key)
+    )
+    present = {one.key for one in (*local, *hosted)}
+    routes = tuple(
+        route
+        for key, policy in policies_in_force(specs, state).items()
+        for route in _routes(key, policy, settings, measured, present)
+    )
+    return Snapshot(
+        at_seconds=now_seconds,
+        local_pools=local,
+        hosted_pools=hosted,
+        routes=routes,
+        gpus=gpu_inventory(store, settings.gpu_classes),
+        rules=_rules(settings, state, now_seconds),
+        memory=state.memory,
+    )
+
+
+def policies_in_force(specs: Specs, state: State) -> dict[str, RoutingPolicySpec]:
+    """The policies that the routers run: as applied, or the last good one where the applied one is stalled."""
+    found = {key: spec for key, spec in specs.policies.items() if not specs.stalled(ROUTING_POLICY.kind, key)}
+    for key, spec in state.last_good_policies.items():
+        if specs.stalled(ROUTING_POLICY.kind, key):
+            found[key] = spec
+    return found
+
+
+def annotation(store: ClusterStore, key: str, name: str) -> str | None:
+    """An annotation of a pool."""
+    item = store.get(MODEL_POOL, object_key(key))
+    value: str | None = ((item or {}).get("metadata", {}).get("annotations") or {}).get(name)
+    return value
+
+
+def object_key(key: str) -> ObjectKey:
+    """`namespace/name` as a key of the store."""
+    namespace, name = key.split("/", 1)
+    return namespace, name
+
+
+def previous_replicas(store: ClusterStore, state: State, key: str) -> int | None:
+    """What was wanted last: by this process, else by its predecessor (the status remembers), else what is deployed.
+
+    The deployed count comes last because somebody may have edited it by hand.
+    """
+    if state.picture is not None and (target := state.picture.decision.pools.get(key)) is not None:
+        return target.replicas
+    item = store.get(MODEL_POOL, object_key(key)) or {}
+    remembered = ((item.get("status") or {}).get("allocation") or {}).get("desired")
+    if remembered is not None:
+        return int(remembered)
+    live = store.get(DEPLOYMENT, object_key(key)) or {}
+    count = (live.get("spec") or {}).get("replicas")
+    return int(count) if count is not None else None
+
+
+def _local_pool(
+    key: str,
+    spec: ModelPoolSpec,
+    store: ClusterStore,
+    state: State,
+    settings: Settings,
+    found: PoolReplicas,
+    now_seconds: float,
+) -> LocalPool:
+    local = spec.local
+    assert local is not None  # noqa: S101 - the caller chose the pool by it
+    gpu = settings.gpu_classes[local.accelerator.class_]
+    power = replica_power(gpu, local, settings.energy)
+    startup = startup_seconds(store, key, spec, found)
+    hold = annotation(store, key, HOLD_ANNOTATION)
+    return LocalPool(
+        key=key,
+        model=spec.model.name,
+        gpu_class=local.accelerator.class_,
+        gpus_per_replica=local.accelerator.count if gpu.resource_name else 0,
+        jurisdiction=spec.location.jurisdiction,
+        perimeter=spec.location.perimeter.value,
+        minimum=local.replicas.min,
+        maximum=local.replicas.max,
+        serving=len(found.serving),
+        starting=tuple(
+            StartingReplica(max(MINIMUM_STARTING_SECONDS, startup - (now_seconds - one.created_seconds)))
+            for one in found.starting
+        ),
+        previous=previous_replicas(store, state, key),
+        profile=profile_of(spec, gpu),
+        startup_seconds=startup,
+        idle_usd_per_replica_hour=power.idle_usd_per_hour,
+        busy_extra_usd_per_replica_hour=power.busy_extra_usd_per_hour,
+        paused=annotation(store, key, PAUSED_ANNOTATION) == "true",
+        held_at=int(hold) if hold and hold.isdigit() else None,
+    )
+
+
+def startup_seconds(store: ClusterStore, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
+    """Measured on the running replicas, else as measured before (the status remembers), else as declared."""
+    if (measured := found.startup_seconds()) is not None:
+        return measured
+    item = store.get(MODEL_POOL, object_key(key)) or {}
+    remembered = (item.get("status") or {}).get("startupSeconds")
+    if remembered is not None:
+        return float(remembered)
+    return float(spec.local.startup_seconds) if spec.local else 0.0
+
+
+def profile_of(spec: ModelPoolSpec, gpu: GpuClass) -> Profile:
+    """The declared profile, or the class's default scaled to the model's size over the replica's GPUs.
+
+    The class's default is that of an 8-billion-parameter model on one GPU; decoding is bound by reading the weights, so
+    time grows with parameters per GPU: 32.8 billion on two GPUs take 16.4 / 8 = 2.05 times as long.
+    """
+    local = spec.local
+    assert local is not None  # noqa: S101 - only local pools have a profile
+    if (declared := local.performance) is not None:
+        return Profile(
+            float(declared.alpha_ms),
+            float(declared.beta_ms),
+            float(declared.gamma_ms),
+            declared.max_concurrency,
+            "declared",
+        )
+    billions = float(spec.model.parameters_billions or 8)
+    factor = max(0.1, billions / 8 / max(1, local.accelerator.count))
+    return Profile(gpu.alpha_ms * factor, gpu.beta_ms * factor, gpu.gamma_ms * factor, gpu.max_concurrency, "default")
+
+
+def _hosted_pool(
+    key: str, spec: ModelPoolSpec, specs: Specs, store: ClusterStore, measured: Measurements
+) -> HostedPool:
+    hosted, price = spec.hosted, specs.prices[key]
+    assert hosted is not None  # noqa: S101 - the caller chose the pool by it
+    latency = find(measured.hosted_latency_seconds, (key,), "no answer yet")
+    return HostedPool(
+        key=key,
+        model=spec.model.name,
+        jurisdiction=spec.location.jurisdiction,
+        perimeter=spec.location.perimeter.value,
+        input_usd_per_million_tokens=float(price.input_usd_per_million_tokens),
+        cached_input_usd_per_million_tokens=float(price.cached_input_usd_per_million_tokens),
+        output_usd_per_million_tokens=float(price.output_usd_per_million_tokens),
+        requests_per_minute=hosted.limits.requests_per_minute,
+        tokens_per_minute=hosted.limits.tokens_per_minute,
+        max_concurrency=hosted.limits.max_concurrency,
+        mean_latency_seconds=latency.value if isinstance(latency, Sample) else 2.0,
+        paused=annotation(store, key, PAUSED_ANNOTATION) == "true",
+    )
+
+
+def _routes(
+    policy_key: str, policy: RoutingPolicySpec, settings: Settings, measured: Measurements, present: set[str]
+) -> list[Route]:
+    return [_route(policy_key, route, settings, measured, present) for route in policy.routes]
+
+
+def _route(policy_key: str, spec: RouteSpec, settings: Settings, measured: Measurements, present: set[str]) -> Route:
+    namespace = policy_key.split("/", 1)[0]
+    slo, value, data, quality = spec.slo, spec.value, spec.data, spec.quality
+    backends = [
+        BackendRule(f"{namespace}/{one.pool}", 1.0 if one.pass_rate is None else float(one.pass_rate))
+        for one in spec.backends
+    ]
+    return Route(
+        key=f"{policy_key}/{spec.name}",
+        name=spec.name,
+        policy=policy_key,
+        backends=tuple(one for one in backends if one.pool in present),
+        demand=_demand(policy_key, spec, settings, measured),
+        time_to_first_token_ms=float((slo and slo.time_to_first_token_ms) or settings.defaults.time_to_first_token_ms),
+        time_per_output_token_ms=float(
+            (slo and slo.time_per_output_token_ms) or settings.defaults.time_per_output_token_ms
+        ),
+        percentile=(slo.percentile if slo else 95) / 100,
+        minimum_pass_rate=float(quality.minimum_pass_rate) if quality else 0.0,
+        usd_per_solved_task=float(value.usd_per_solved_task)
+        if value and value.usd_per_solved_task is not None
+        else None,
+        usd_per_second=float(value.usd_per_second) if value and value.usd_per_second is not None else 0.0,
+        jurisdictions=tuple(data.jurisdictions) if data else (),
+        perimeters=tuple(one.value for one in data.perimeters) if data else (),
+        priority=spec.priority,
+        on_overload=spec.on_overload,
+    )
+
+
+def _demand(policy: str, spec: RouteSpec, settings: Settings, measured: Measurements) -> Demand:
+    rate: Measurement = arrivals_of(measured, policy, spec.name, settings.prometheus.stale_after_seconds)
+    shape = mean_tokens(measured, policy, spec.name)
+    inputs, outputs, cached = shape or (
+        float(settings.defaults.input_tokens),
+        float(settings.defaults.output_tokens),
+        0.0,
+    )
+    peak = peak_of(measured, policy, spec.name) if isinstance(rate, Sample) else Unknown(rate.reason)
+    return Demand(rate, input_tokens=inputs, output_tokens=outputs, cached_ratio=cached, peak_requests_per_second=peak)
+
+
+def _rules(settings: Settings, state: State, now_seconds: float) -> Rules:
+    loop = settings.loop
+    since = state.first_data_seconds
+    return Rules(
+        scale_down_delay_seconds=loop.scale_down_delay_seconds,
+        improvement_threshold=loop.improvement_threshold,
+        maximum_step_up=loop.maximum_step_up,
+        solver_time_limit_seconds=loop.solver_time_limit_seconds,
+        holding_after_restart=since is None or now_seconds - since < loop.restart_hold_seconds,
+    )

@@ -1,0 +1,108 @@
+"""What the operator tells Prometheus about itself and its decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from comptroller.allocation.decision import Decision
+from comptroller.allocation.snapshot import Sample, Snapshot
+
+
+@dataclass(slots=True)
+class Metrics:
+    """All series of the process, in a registry of its own."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    decisions: Counter = field(init=False)
+    decision_seconds: Histogram = field(init=False)
+    decision_age: Gauge = field(init=False)
+    reconciles: Counter = field(init=False)
+    queue_depth: Gauge = field(init=False)
+    api_writes: Gauge = field(init=False)
+    audit_refusals: Counter = field(init=False)
+    replicas: Gauge = field(init=False)
+    demand: Gauge = field(init=False)
+    share: Gauge = field(init=False)
+    spill: Gauge = field(init=False)
+    usd_per_hour: Gauge = field(init=False)
+    shadow_price: Gauge = field(init=False)
+    unknown: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = self.registry
+        self.decisions = Counter(
+            "comptroller_decisions", "Decisions by the rung of the ladder that made them.", ["rung"], registry=own
+        )
+        self.decision_seconds = Histogram(
+            "comptroller_decision_seconds",
+            "Time from gathering to plan.",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 2, 5),
+            registry=own,
+        )
+        self.decision_age = Gauge(
+            "comptroller_decision_timestamp_seconds", "When the newest decision was made.", registry=own
+        )
+        self.reconciles = Counter(
+            "comptroller_reconcile", "Reconciles by kind and result.", ["kind", "result"], registry=own
+        )
+        self.queue_depth = Gauge("comptroller_workqueue_depth", "Keys that wait for a worker.", registry=own)
+        self.api_writes = Gauge("comptroller_api_writes", "Writes to the API server since the start.", registry=own)
+        self.audit_refusals = Counter(
+            "comptroller_audit_refusals", "Plans or router configurations that the auditor refused.", registry=own
+        )
+        self.replicas = Gauge(
+            "comptroller_pool_replicas", "Replicas of a pool by state.", ["namespace", "pool", "state"], registry=own
+        )
+        self.demand = Gauge(
+            "comptroller_route_requests_per_second", "Measured arrivals.", ["policy", "route"], registry=own
+        )
+        self.share = Gauge(
+            "comptroller_route_share",
+            "Planned share of a route that a pool carries.",
+            ["policy", "route", "pool"],
+            registry=own,
+        )
+        self.spill = Gauge(
+            "comptroller_route_spill_ratio",
+            "Planned share of a route that hosted APIs answer.",
+            ["policy", "route"],
+            registry=own,
+        )
+        self.usd_per_hour = Gauge(
+            "comptroller_usd_per_hour", "Predicted spending, marginal basis: power, rent and tokens.", registry=own
+        )
+        self.shadow_price = Gauge(
+            "comptroller_gpu_shadow_price_usd_per_hour",
+            "What one more GPU would be worth for an hour.",
+            ["gpu_class", "site"],
+            registry=own,
+        )
+        self.unknown = Gauge(
+            "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own
+        )
+
+    def show(self, snapshot: Snapshot, decision: Decision, at_seconds: float) -> None:
+        """Replaces the series of the decision; what no longer exists disappears."""
+        self.decisions.labels(decision.rung).inc()
+        self.decision_age.set(at_seconds)
+        self.usd_per_hour.set(decision.usd_per_hour)
+        self.unknown.set(len(decision.unknowns))
+        for gauge in (self.replicas, self.demand, self.share, self.spill, self.shadow_price):
+            gauge.clear()
+        for pool in snapshot.local_pools:
+            namespace, name = pool.key.split("/", 1)
+            self.replicas.labels(namespace, name, "ready").set(pool.serving)
+            self.replicas.labels(namespace, name, "starting").set(len(pool.starting))
+            if target := decision.pools.get(pool.key):
+                self.replicas.labels(namespace, name, "desired").set(target.replicas)
+        for route in snapshot.routes:
+            if isinstance(route.demand.requests_per_second, Sample):
+                self.demand.labels(route.policy, route.name).set(route.demand.requests_per_second.value)
+            if plan := decision.routes.get(route.key):
+                self.spill.labels(route.policy, route.name).set(plan.spill_ratio)
+                for key, share in plan.shares.items():
+                    self.share.labels(route.policy, route.name, key).set(share)
+        for (gpu_class, site), price in decision.shadow_prices_usd_per_gpu_hour.items():
+            self.shadow_price.labels(gpu_class, site).set(price)

@@ -1,0 +1,49 @@
+"""The operator's small HTTP server: health, readiness, metrics, and what Prometheus shall scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Check = Callable[[], dict[str, Any]]
+"""Answers what it found; the key `ok` decides."""
+
+
+async def serve(
+    port: int, registry: CollectorRegistry, healthy: Check, ready: Check, targets: Callable[[], list[dict[str, Any]]]
+) -> web.AppRunner:
+    """Starts the server on all addresses and returns its runner; `await runner.cleanup()` ends it."""
+
+    async def answer(check: Check) -> web.Response:
+        found = check()
+        return web.json_response(found, status=200 if found["ok"] else 503)
+
+    async def healthz(_: web.Request) -> web.Response:
+        return await answer(healthy)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return await answer(ready)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def discovery(_: web.Request) -> web.Response:
+        return web.json_response(targets())
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+            web.get("/targets", discovery),
+        ]
+    )
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    return runner

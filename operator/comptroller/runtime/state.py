@@ -1,0 +1,57 @@
+"""What the process knows beyond the cluster: specs as last understood, the newest decision, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from comptroller.allocation.decision import Decision
+from comptroller.allocation.snapshot import Memory, Snapshot
+from comptroller.allocation.validation import Stall
+from comptroller.api.cachewarmup import CacheWarmupSpec
+from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.economics.prices import HostedPrice
+from comptroller.observe.measurements import Measurements
+from comptroller.observe.replicas import PoolReplicas
+
+
+@dataclass(frozen=True, slots=True)
+class Specs:
+    """Every spec that can be read, keyed namespace/name, and why the others cannot be acted upon."""
+
+    pools: Mapping[str, ModelPoolSpec] = field(default_factory=dict)
+    policies: Mapping[str, RoutingPolicySpec] = field(default_factory=dict)
+    warmups: Mapping[str, CacheWarmupSpec] = field(default_factory=dict)
+    stalls: Mapping[tuple[str, str], tuple[Stall, ...]] = field(default_factory=dict)  # (kind, key) -> why
+    prices: Mapping[str, HostedPrice] = field(default_factory=dict)  # hosted pools
+
+    def stalled(self, kind: str, key: str) -> tuple[Stall, ...]:
+        """Why an object cannot be acted upon; empty when it can."""
+        return self.stalls.get((kind, key), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One round of the loop: what was seen and what was decided."""
+
+    at_seconds: float
+    specs: Specs
+    measured: Measurements
+    replicas: Mapping[str, PoolReplicas]
+    snapshot: Snapshot
+    decision: Decision
+    number: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """The mutable rest. Only the loop writes it."""
+
+    started_seconds: float
+    picture: Picture | None = None
+    memory: Memory = field(default_factory=Memory)
+    last_good_policies: dict[str, RoutingPolicySpec] = field(default_factory=dict)
+    desired_since_seconds: dict[str, float] = field(default_factory=dict)
+    first_data_seconds: float | None = None  # when the routers' metrics were first understood
+    history: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # policy -> last decisions, newest first
