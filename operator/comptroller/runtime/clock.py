@@ -11,6 +11,11 @@ def now_seconds() -> float:
     return time.time()
 
 
+def now_datetime() -> datetime:
+    """The same as a date with time zone, for price lists that change by date."""
+    return datetime.now(UTC)
+
+
 def monotonic_seconds() -> float:
     """Seconds that never jump, for durations."""
     return time.monotonic()

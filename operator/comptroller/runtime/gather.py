@@ -18,11 +18,11 @@ from comptroller.allocation.snapshot import (
     StartingReplica,
     Unknown,
 )
-from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.modelpool import Local, ModelPoolSpec
 from comptroller.api.routingpolicy import Route as RouteSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import GpuClass, Settings
-from comptroller.economics.ownership import replica_power
+from comptroller.economics.ownership import RunningCost, running_cost
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, ObjectKey
 from comptroller.observe.inventory import gpu_inventory
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
@@ -56,7 +56,7 @@ def gather(
         for key, spec in specs.pools.items()
         if spec.hosted is not None and not specs.stalled(MODEL_POOL.kind, key)
     )
-    present = {one.key for one in (*local, *hosted)}
+    present = {one.key for one in local} | {one.key for one in hosted}
     routes = tuple(
         route
         for key, policy in policies_in_force(specs, state).items()
@@ -76,10 +76,9 @@ def gather(
 def policies_in_force(specs: Specs, state: State) -> dict[str, RoutingPolicySpec]:
     """The policies that the routers run: as applied, or the last good one where the applied one is stalled."""
     found = {key: spec for key, spec in specs.policies.items() if not specs.stalled(ROUTING_POLICY.kind, key)}
-    for key, spec in state.last_good_policies.items():
-        if specs.stalled(ROUTING_POLICY.kind, key):
-            found[key] = spec
-    return found
+    return found | {
+        key: spec for key, spec in state.last_good_policies.items() if specs.stalled(ROUTING_POLICY.kind, key)
+    }
 
 
 def annotation(store: ClusterStore, key: str, name: str) -> str | None:
@@ -123,7 +122,7 @@ def _local_pool(
     local = spec.local
     assert local is not None  # noqa: S101 - the caller chose the pool by it
     gpu = settings.gpu_classes[local.accelerator.class_]
-    power = replica_power(gpu, local, settings.energy)
+    power = running_cost_of(local, settings)
     startup = startup_seconds(store, key, spec, found)
     hold = annotation(store, key, HOLD_ANNOTATION)
     return LocalPool(
@@ -143,11 +142,20 @@ def _local_pool(
         previous=previous_replicas(store, state, key),
         profile=profile_of(spec, gpu),
         startup_seconds=startup,
-        idle_usd_per_replica_hour=power.idle_usd_per_hour,
-        busy_extra_usd_per_replica_hour=power.busy_extra_usd_per_hour,
+        idle_usd_per_replica_hour=float(power.idle_usd_per_hour),
+        busy_extra_usd_per_replica_hour=float(power.busy_extra_usd_per_hour),
         paused=annotation(store, key, PAUSED_ANNOTATION) == "true",
         held_at=int(hold) if hold and hold.isdigit() else None,
     )
+
+
+def running_cost_of(local: Local, settings: Settings) -> RunningCost:
+    """What one replica costs per hour: power, and rent if its GPUs are rented."""
+    gpu = settings.gpu_classes[local.accelerator.class_]
+    rent = None
+    if local.ownership == "rented":
+        rent = gpu.rent_usd_per_hour if local.rent_usd_per_gpu_hour is None else local.rent_usd_per_gpu_hour
+    return running_cost(gpu, settings.energy, local.accelerator.count, rent)
 
 
 def startup_seconds(store: ClusterStore, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
@@ -193,9 +201,9 @@ def _hosted_pool(
         model=spec.model.name,
         jurisdiction=spec.location.jurisdiction,
         perimeter=spec.location.perimeter.value,
-        input_usd_per_million_tokens=float(price.input_usd_per_million_tokens),
-        cached_input_usd_per_million_tokens=float(price.cached_input_usd_per_million_tokens),
-        output_usd_per_million_tokens=float(price.output_usd_per_million_tokens),
+        input_usd_per_million_tokens=float(price.input),
+        cached_input_usd_per_million_tokens=float(price.cached_input),
+        output_usd_per_million_tokens=float(price.output),
         requests_per_minute=hosted.limits.requests_per_minute,
         tokens_per_minute=hosted.limits.tokens_per_minute,
         max_concurrency=hosted.limits.max_concurrency,

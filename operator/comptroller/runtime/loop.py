@@ -14,7 +14,7 @@ from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ObjectKey, ke
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
-from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_seconds, timestamp
+from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds, timestamp
 from comptroller.runtime.gather import gather
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
@@ -62,7 +62,7 @@ class DecisionLoop:
         context = self.context
         began = monotonic_seconds()
         # 1. Read the specs and sort out what cannot be acted upon.
-        specs = read_specs(context.store, context.settings)
+        specs = read_specs(context.store, context.settings, now_datetime())
         # 2. Measure; what does not answer is unknown.
         measured = await measure(self.source, context.settings.prometheus)
         now = now_seconds()

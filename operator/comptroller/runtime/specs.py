@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from comptroller.allocation.validation import Stall, policy_stalls, pool_stalls, warmup_stalls
@@ -18,7 +19,7 @@ from comptroller.observe.store import ClusterStore
 from comptroller.runtime.state import Specs
 
 
-def read_specs(store: ClusterStore, settings: Settings) -> Specs:
+def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
     """Every spec that can be read, and why the rest cannot be acted upon. One bad object never hides another."""
     stalls: dict[tuple[str, str], tuple[Stall, ...]] = {}
     pools: dict[str, ModelPoolSpec] = _read(store, MODEL_POOL, stalls)
@@ -26,7 +27,7 @@ def read_specs(store: ClusterStore, settings: Settings) -> Specs:
     warmups: dict[str, CacheWarmupSpec] = _read(store, CACHE_WARMUP, stalls)
     prices: dict[str, HostedPrice] = {}
     for key, pool in pools.items():
-        if pool.hosted is not None and (price := hosted_price(pool.model.name, pool.hosted)) is not None:
+        if pool.hosted is not None and (price := hosted_price(pool.hosted, pool.model.name, at)) is not None:
             prices[key] = price
         if found := pool_stalls(pool, settings, priced=key in prices):
             stalls[MODEL_POOL.kind, key] = tuple(found)

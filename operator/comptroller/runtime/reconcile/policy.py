@@ -72,7 +72,7 @@ def _backend_state(name: str, picture: Picture) -> BackendState:
     if pool.hosted is not None:
         price = picture.specs.prices.get(name)
         prices = TokenPrices() if price is None else TokenPrices(
-            price.input_usd_per_million_tokens, price.cached_input_usd_per_million_tokens, price.output_usd_per_million_tokens
+            price.input, price.cached_input, price.output
         )  # fmt: skip
         return BackendState(prices, max_concurrency=pool.hosted.limits.max_concurrency)
     target = picture.decision.pools.get(name)

@@ -9,14 +9,17 @@ from comptroller.allocation.decision import HostedUse, PoolTarget
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.settings import Settings
 from comptroller.apply.objects import NameTakenError
-from comptroller.economics.ownership import allocation_usd_per_gpu_hour, replica_power
+from comptroller.economics.ownership import allocation_usd_per_gpu_hour
+from comptroller.economics.prices import HostedPrice
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, KubeDict, ObjectKey
 from comptroller.observe.replicas import replicas_of
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
 from comptroller.render.pool import pool_children
 from comptroller.runtime.clock import timestamp
+from comptroller.runtime.gather import running_cost_of
 from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, paused, progressing, stalled
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import gated_pools
@@ -52,7 +55,7 @@ async def reconcile_pool(context: Context, key: ObjectKey) -> None:
         await tell(context, live, {"observedGeneration": generation, "conditions": conditions})
         return
     assert spec is not None  # noqa: S101 - a pool without stalls has a spec
-    status = _local_status(context, live, spec, picture) if spec.local else _hosted_status(live, spec, picture)
+    status = _local_status(context, live, spec, picture) if spec.local else _hosted_status(context, live, spec, picture)
     await tell(context, live, {"observedGeneration": generation, **status})
 
 
@@ -117,10 +120,10 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
             f"Free a {local.accelerator.class_}, add a node, or lower spec.local.replicas.max."
         )
     gpu = context.settings.gpu_classes[local.accelerator.class_]
-    power = replica_power(gpu, local, context.settings.energy)
+    power = running_cost_of(local, context.settings)
     running = ready + len(found.starting)
     usd_per_hour = (
-        power.idle_usd_per_hour * running + power.busy_extra_usd_per_hour * (target.utilisation or 0.0) * ready
+        float(power.idle_usd_per_hour) * running + float(power.busy_extra_usd_per_hour) * (target.utilisation or 0.0) * ready
     )
     tokens_per_hour = _tokens_per_hour(picture, name)
     gpus = snapshot_pool.gpus_per_replica
@@ -185,7 +188,7 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
     }
 
 
-def _hosted_status(live: KubeDict, spec: ModelPoolSpec, picture: Picture) -> dict[str, Any]:
+def _hosted_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture: Picture) -> dict[str, Any]:
     name, generation = f"{live['metadata']['namespace']}/{live['metadata']['name']}", live["metadata"]["generation"]
     use = picture.decision.hosted.get(name) or HostedUse(name, 0.0, 0.0, Reason.STANDBY, "No route uses it now.")
     price = picture.specs.prices[name]
@@ -204,7 +207,7 @@ def _hosted_status(live: KubeDict, spec: ModelPoolSpec, picture: Picture) -> dic
                 "usdPerMillionTokens": decimal_text(
                     use.usd_per_hour / tokens_per_hour * 1e6
                     if tokens_per_hour
-                    else float(price.blended_usd_per_million_tokens)
+                    else _blended(price, context.settings)
                 ),
                 "priceSource": price.source[:128],
             }
@@ -216,6 +219,12 @@ def _hosted_status(live: KubeDict, spec: ModelPoolSpec, picture: Picture) -> dic
             *honoured(live["kind"], spec, generation),
         ],
     }
+
+
+def _blended(price: HostedPrice, settings: Settings) -> float:
+    """US dollars per million tokens at the usual lengths of prompt and answer, for a pool that is not used now."""
+    inputs, outputs = settings.defaults.input_tokens, settings.defaults.output_tokens
+    return float((price.input * inputs + price.output * outputs) / (inputs + outputs))
 
 
 def _metrics_condition(unknown: str | None, generation: int) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _run(
         port=pool_spec.local.engine.port,
         engine=pool_spec.local.engine.name,
         model=pool_spec.model.name,
-        slots=slots(pool_spec),
+        slots=slots(pool_spec, context.settings.gpu_classes[pool_spec.local.accelerator.class_]),
     )
     tag = f"start-{int(replica.started_seconds or 0)}"  # a container that restarted has lost its cache
     job = rendering.warmup_run_name(key[1], spec, target, run=tag)
@@ -182,7 +182,7 @@ async def _write_condition(
     live = context.store.get(POD, (namespace, replica.name))
     if live is None or live["metadata"]["uid"] != replica.uid:
         return
-    known = next(
+    known: dict[str, Any] = next(
         (one for one in (live.get("status") or {}).get("conditions") or () if one["type"] == WARM_CONDITION), {}
     )
     if (known.get("status"), known.get("reason"), known.get("message")) == (status, reason, message):

@@ -1,0 +1,79 @@
+# One entry per job; continuous integration runs the same names. `make help` lists them.
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3.11
+PY := .venv/bin/python
+WORKERS ?= 2
+# The stamps make a second `make` start at once; a changed lock file or pyproject makes the environment anew.
+VENV := .venv/.made
+ROUTER := .venv-router/.made
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup binaries images demo test check unit api router cluster-test generate verify lock bench clean
+
+help: ## what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV) $(ROUTER) binaries ## everything that demo and tests need: environments, Kubernetes binaries
+
+$(VENV): requirements/dev.txt pyproject.toml
+	@echo "== .venv: the operator and its tools (locked with hashes)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PIP) $(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) $(PY) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+$(ROUTER): requirements/router.txt
+	@echo "== .venv-router: LiteLLM, the router (locked with hashes)"
+	@test -x .venv-router/bin/python || $(PYTHON) -m venv .venv-router
+	@$(PIP) .venv-router/bin/python -m pip install --quiet --require-hashes -r requirements/router.txt
+	@touch $@
+
+binaries: ## the Kubernetes binaries of the test cluster, built from source once (about 8 minutes)
+	@$(PYTHON) e2e/cluster/cluster.py setup
+	@$(PYTHON) e2e/cluster/cluster.py build
+
+images: $(VENV) binaries ## the images of the demo, made without Docker or a registry
+	@$(PYTHON) e2e/images/images.py build
+
+demo: $(VENV) ## the main job on a real cluster, with a live table; KEEP=1 leaves it running
+	@$(PYTHON) e2e/cluster/cluster.py setup
+	@$(PY) -m e2e.demo.demo
+
+test: setup ## all tests
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered tests
+
+check: $(VENV) ## formatting, lint, types, layers
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+unit: $(VENV) ## the fast tests only
+	@$(PY) -m pytest -q -n $(WORKERS) tests/unit tests/property tests/golden
+
+api: setup ## the tests on the real API server
+	@$(PY) -m pytest -q tests/api
+
+router: setup ## the tests on a real LiteLLM process
+	@$(PY) -m pytest -q tests/router
+
+cluster-test: setup images ## the tests on the real cluster with nodes
+	@$(PY) -m pytest -q tests/cluster
+
+generate: $(VENV) ## crds/ and their reference from the models
+	@$(PY) -m comptroller crds --write crds
+
+verify: generate ## fails when something generated is not committed
+	@git diff --exit-code -- crds
+	@test -z "$$(git ls-files --others --exclude-standard crds)"
+
+lock: ## the lock files, with hashes (needs uv)
+	@for name in operator dev; do extra=$$([ $$name = dev ] && echo --extra dev); \
+	  uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$extra pyproject.toml -o requirements/$$name.txt; done
+	@for name in router simulation llamacpp; do \
+	  uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## ends a cluster that was left running and removes what was made here
+	@$(PYTHON) e2e/cluster/cluster.py down || true
+	rm -rf .venv .venv-router .cluster .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
