@@ -1,6 +1,6 @@
 # One entry per job; continuous integration runs the same names. `make help` lists them.
 SHELL := /bin/bash -o pipefail
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 WORKERS ?= 2
 # The stamps make a second `make` start at once; a changed lock file or pyproject makes the environment anew.

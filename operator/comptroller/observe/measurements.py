@@ -106,9 +106,9 @@ def mean_tokens(measured: Measurements, policy: str, route: str) -> tuple[float,
         one = find(measured.tokens, (policy, route, kind), "none")
         totals.append(0.0 if isinstance(one, Unknown) else one.value / answered.value)
     inputs, cached, outputs = totals
-    if inputs + cached <= 0 or outputs <= 0:
+    if inputs <= 0 or outputs <= 0:
         return None
-    return inputs + cached, outputs, cached / (inputs + cached)
+    return inputs, outputs, min(1.0, cached / inputs)  # the router counts cached tokens into the input
 
 
 def find(series: Series | Unknown, key: tuple[str, ...], otherwise: str) -> Measurement:
