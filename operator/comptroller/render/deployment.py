@@ -9,13 +9,13 @@ from typing import Any
 from comptroller.api.modelpool import Local, ModelPoolSpec
 from comptroller.api.settings import GpuClass
 from comptroller.render.child import child
+from comptroller.render.drain import LEAVE_SERVICES_SECONDS, pre_stop
 from comptroller.render.engine import EngineStart, engine_start
 from comptroller.render.errors import RenderError
 from comptroller.render.labels import CACHE_WARM_GATE, engine_selector, with_users
 from comptroller.render.security import container_security, pod_security
 
 HOME = "/home/comptroller"
-DRAIN_SLEEP_SECONDS = 5
 PERMITTED_VOLUMES = frozenset({"configMap", "secret", "emptyDir", "persistentVolumeClaim", "csi"})
 OUR_VOLUMES = frozenset({"home", "shared-memory", "temporary", "model-cache", "model"})
 
@@ -81,7 +81,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT, which vLLM reads
         "securityContext": pod_security(),
-        "terminationGracePeriodSeconds": local.pod.termination_grace_period_seconds + DRAIN_SLEEP_SECONDS,
+        "terminationGracePeriodSeconds": local.pod.termination_grace_period_seconds + LEAVE_SERVICES_SECONDS,
         "topologySpreadConstraints": [spread],
         "volumes": _volumes(local, start),
         "containers": [_container(local, gpu_class, start)],
@@ -114,22 +114,12 @@ def _container(local: Local, gpu_class: GpuClass, start: EngineStart) -> dict[st
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": math.ceil(allowance_seconds / 2)},
         "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 2},
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
-        # The pod leaves the Services at once; new requests stop while it sleeps, and only then comes SIGTERM. vLLM and
-        # SGLang finish their requests on SIGTERM; llama.cpp cuts them, so for it the sleep is all the grace there is.
-        "lifecycle": {"preStop": {"sleep": {"seconds": _drain_seconds(local)}}},
+        "lifecycle": {"preStop": pre_stop(local)},
         "volumeMounts": _mounts(local, start),
     }
     if local.pod.image_pull_policy:
         container["imagePullPolicy"] = local.pod.image_pull_policy
     return container
-
-
-def _drain_seconds(local: Local) -> int:
-    """llama.cpp ends at once on SIGTERM and cuts streams (measured), so its pods wait for half of the grace period,
-    at most a minute, before it comes."""
-    if local.engine.name != "llamacpp":
-        return DRAIN_SLEEP_SECONDS
-    return max(DRAIN_SLEEP_SECONDS, min(60, local.pod.termination_grace_period_seconds // 2))
 
 
 def _env(local: Local, start: EngineStart) -> list[dict[str, Any]]:

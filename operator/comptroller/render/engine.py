@@ -75,7 +75,7 @@ def engine_start(spec: ModelPoolSpec, gpu_class: GpuClass) -> EngineStart:
     declared = local.performance.max_concurrency if local.performance else None
     work = _Work(spec, local, model, tuple(adapters), declared, slots(spec, gpu_class))
     on_cpu = local.accelerator.class_ == "cpu"
-    cache = {variable: local.model_cache.path for variable in dialect.cache_variables} if local.model_cache else {}
+    cache = dict.fromkeys(dialect.cache_variables, local.model_cache.path) if local.model_cache else {}
     return EngineStart(
         image=local.engine.image or (dialect.cpu_image if on_cpu else dialect.image),
         command=tuple(local.engine.command) or dialect.command,

@@ -7,6 +7,7 @@ from typing import Any
 
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import Settings
+from comptroller.render.router.litellm import litellm_children
 from comptroller.render.router.plan import RouterPlan
 
 
@@ -16,8 +17,9 @@ def policy_children(
     owner: Mapping[str, Any],
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """Every object that a policy owns: per plan a ConfigMap, Deployment, Service, PodDisruptionBudget, NetworkPolicy.
+    """Every object that a policy owns: per plan ConfigMaps, Deployment, Service, PodDisruptionBudget, and for the
+    restricted router a NetworkPolicy.
 
-    `plans` come from `render.router.build.build_plans`. Raises `RenderError` with the field path.
+    `plans` come from `render.router.build.build_plans`.
     """
-    raise NotImplementedError
+    return [one for plan in plans for one in litellm_children(plan, spec, owner, settings)]

@@ -45,6 +45,8 @@ def warmup_children(
     raise NotImplementedError
 
 
-def warmup_run_name(name: str, spec: CacheWarmupSpec, replica: Replica, *, run: str = "start", content: str = "") -> str:
+def warmup_run_name(
+    name: str, spec: CacheWarmupSpec, replica: Replica, *, run: str = "start", content: str = ""
+) -> str:
     """The name of the Job that `warmup_children` renders for the same arguments."""
     raise NotImplementedError

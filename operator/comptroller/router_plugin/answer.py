@@ -11,13 +11,17 @@ from .config import pool_of
 from .hooks import Admitted
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-KEPT = frozenset({b"x-litellm-call-id", b"x-litellm-model-id", b"x-litellm-attempted-fallbacks", b"x-litellm-response-cost"})
+KEPT = frozenset(
+    {b"x-litellm-call-id", b"x-litellm-model-id", b"x-litellm-attempted-fallbacks", b"x-litellm-response-cost"}
+)
 
 
 class Answer:
     """Wraps ASGI's `send` for one request."""
 
-    def __init__(self, admitted: Admitted, arrived: float, clock: Callable[[], float], send: Send, *, drop_usage: bool) -> None:
+    def __init__(
+        self, admitted: Admitted, arrived: float, clock: Callable[[], float], send: Send, *, drop_usage: bool
+    ) -> None:
         self._admitted = admitted
         self._arrived = arrived
         self._clock = clock
@@ -104,7 +108,11 @@ def only_usage(event: bytes) -> bool:
         data = json.loads(event[6:])
     except ValueError:
         return False
-    return isinstance(data, dict) and bool(data.get("usage")) and not any(choice_has_content(one) for one in data.get("choices") or [])
+    return (
+        isinstance(data, dict)
+        and bool(data.get("usage"))
+        and not any(choice_has_content(one) for one in data.get("choices") or [])
+    )
 
 
 def choice_has_content(choice: Any) -> bool:
@@ -112,4 +120,8 @@ def choice_has_content(choice: Any) -> bool:
     if not isinstance(choice, dict):
         return True
     delta = choice.get("delta") or {}
-    return bool(choice.get("finish_reason") or choice.get("text") or any(delta.get(name) for name in ("content", "tool_calls", "reasoning_content")))
+    return bool(
+        choice.get("finish_reason")
+        or choice.get("text")
+        or any(delta.get(name) for name in ("content", "tool_calls", "reasoning_content"))
+    )

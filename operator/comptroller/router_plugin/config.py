@@ -67,7 +67,9 @@ class Config:
                 for one in section["routes"]
             }
             tenants = [
-                Tenant(str(one["name"]), str(one["keys"]), None if one.get("routes") is None else frozenset(one["routes"]))
+                Tenant(
+                    str(one["name"]), str(one["keys"]), None if one.get("routes") is None else frozenset(one["routes"])
+                )
                 for one in section.get("tenants") or []
             ]
             models = list(content["model_list"] or [])

@@ -69,7 +69,9 @@ class Gateway:
         elif path in guard.PATHS and method == "POST":
             await self._model(guard.PATHS[path], scope, receive, send)
         else:
-            message = f"{method} {path} does not exist here; there are {', '.join(sorted(guard.PERMITTED))} and /v1/models"
+            message = (
+                f"{method} {path} does not exist here; there are {', '.join(sorted(guard.PERMITTED))} and /v1/models"
+            )
             await refuse(send, Refusal(404, "unknown_path", "not_found", message))
 
     async def _models(self, scope: Scope, send: Send) -> None:
@@ -110,7 +112,14 @@ class Gateway:
         await self._answer(admitted, path, outcome, arrived, scope, receive, send)
 
     async def _answer(
-        self, admitted: hooks.Admitted, path: str, body: dict[str, Any], arrived: float, scope: Scope, receive: Receive, send: Send
+        self,
+        admitted: hooks.Admitted,
+        path: str,
+        body: dict[str, Any],
+        arrived: float,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         wants_usage = ask_for_usage(path, body)
         answer = Answer(admitted, arrived, asyncio.get_running_loop().time, send, drop_usage=not wants_usage)
@@ -182,7 +191,14 @@ def forwarded(scope: Scope, path: str, content: bytes, admitted: hooks.Admitted)
     """The request as LiteLLM shall see it: canonical path, no query, no key, only headers that steer nothing."""
     headers = [(name, value) for name, value in scope["headers"] if name.lower() in guard.FORWARDED_HEADERS]
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    return {**scope, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers, "comptroller": admitted}
+    return {
+        **scope,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+        "comptroller": admitted,
+    }
 
 
 def replay(content: bytes, receive: Receive, answer: Answer) -> Receive:

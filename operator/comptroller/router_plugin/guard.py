@@ -33,10 +33,14 @@ PERMITTED: Mapping[str, frozenset[str]] = {
 }
 """Path -> names that a body may have."""
 
-PATHS = {path: path for path in PERMITTED} | {path.removeprefix("/v1"): path for path in PERMITTED if path != "/v1/messages"}
+PATHS = {path: path for path in PERMITTED} | {
+    path.removeprefix("/v1"): path for path in PERMITTED if path != "/v1/messages"
+}
 """Every path that leads to a model -> its canonical form."""
 
-FORWARDED_HEADERS = frozenset({b"host", b"accept", b"user-agent", b"anthropic-version", b"traceparent", b"tracestate", b"x-request-id"})
+FORWARDED_HEADERS = frozenset(
+    {b"host", b"accept", b"user-agent", b"anthropic-version", b"traceparent", b"tracestate", b"x-request-id"}
+)
 """What LiteLLM gets to see of a client's headers; the client's key is not among it."""
 
 HARMLESS = frozenset({b"x-litellm-call-id", b"x-litellm-trace-id", b"x-litellm-session-id"})
@@ -66,8 +70,12 @@ def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(metadata, Mapping) and "tags" in metadata:
         raise RefusedError("metadata.tags: not accepted here, where the router decides who answers; leave it out")
     for tool in body.get("tools") or []:
-        if path == "/v1/chat/completions" and (not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom")):
-            raise RefusedError("tools: only tools of type function and custom are accepted; others would leave the router")
+        if path == "/v1/chat/completions" and (
+            not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom")
+        ):
+            raise RefusedError(
+                "tools: only tools of type function and custom are accepted; others would leave the router"
+            )
     if body.get("store"):
         raise RefusedError("store: true is not accepted: answers are not stored")
     return {name: value for name, value in body.items() if name not in ("metadata", "store")}

@@ -39,12 +39,16 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
 class Usage(CustomLogger):
     """Counts tokens and dollars of each answer, streamed or not."""
 
-    async def async_log_success_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
         params = kwargs.get("litellm_params") or {}
         metadata = params.get("metadata") or params.get("litellm_metadata") or {}
         record = kwargs.get("standard_logging_object") or {}
         deployment = str(record.get("model_id") or (params.get("model_info") or {}).get("id") or "")
-        usage = getattr(response_obj, "usage", None) or (response_obj.get("usage") if isinstance(response_obj, Mapping) else None)
+        usage = getattr(response_obj, "usage", None) or (
+            response_obj.get("usage") if isinstance(response_obj, Mapping) else None
+        )
         self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
 
     def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
@@ -77,7 +81,7 @@ _source: Any = None
 
 def bind(live: Any) -> None:
     """Tells the books where the configuration in force is. LiteLLM creates nothing here: it only finds names."""
-    global _source  # noqa: PLW0603
+    global _source
     _source = live
 
 

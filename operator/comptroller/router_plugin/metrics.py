@@ -6,7 +6,29 @@ from prometheus_client import Counter, Gauge, Histogram
 
 UNKNOWN = "unknown"
 NONE = "none"
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+SECONDS = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    5.0,
+    8.0,
+    12.0,
+    20.0,
+    40.0,
+    80.0,
+    160.0,
+    320.0,
+    640.0,
+)
 
 REQUESTS = Counter(
     "comptroller_router_requests_total",
@@ -25,7 +47,11 @@ TOKENS = Counter(
     "Tokens; input counts all prompt tokens, cached_input those of them that the backend found in its cache.",
     ["policy", "route", "pool", "kind"],
 )
-USD = Counter("comptroller_router_usd_total", "US dollars by the configured prices, marginal basis.", ["policy", "route", "tenant", "pool"])
+USD = Counter(
+    "comptroller_router_usd_total",
+    "US dollars by the configured prices, marginal basis.",
+    ["policy", "route", "tenant", "pool"],
+)
 TIME_TO_FIRST_TOKEN = Histogram(
     "comptroller_router_time_to_first_token_seconds",
     "From arrival to the first piece of a streamed answer.",
@@ -33,8 +59,15 @@ TIME_TO_FIRST_TOKEN = Histogram(
     buckets=SECONDS,
 )
 REQUEST_SECONDS = Histogram(
-    "comptroller_router_request_seconds", "From arrival to the end of a good answer.", ["policy", "route", "pool"], buckets=SECONDS
+    "comptroller_router_request_seconds",
+    "From arrival to the end of a good answer.",
+    ["policy", "route", "pool"],
+    buckets=SECONDS,
 )
 IN_FLIGHT = Gauge("comptroller_router_in_flight", "Requests that are being answered.", ["policy", "route"])
 CONFIG_INFO = Gauge("comptroller_router_config_info", "1 for the configuration in force.", ["digest"])
-RELOADS = Counter("comptroller_router_reloads_total", "Configurations that arrived: applied, or rejected (the last good one stays).", ["result"])
+RELOADS = Counter(
+    "comptroller_router_reloads_total",
+    "Configurations that arrived: applied, or rejected (the last good one stays).",
+    ["result"],
+)

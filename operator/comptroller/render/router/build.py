@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from comptroller.allocation.decision import RoutePlan
-from comptroller.api.modelpool import ModelPoolSpec
-from comptroller.api.routingpolicy import RoutingPolicySpec
-from comptroller.render.router.plan import RouterPlan
+from comptroller.api.modelpool import ModelPoolSpec, Perimeter
+from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
+from comptroller.render.errors import RenderError
+from comptroller.render.names import child_name
+from comptroller.render.pool import pool_address
+from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
+
+MILLION = Decimal(1_000_000)
+THOUSAND = 1000
+HEADROOM = 1.25
+"""Routes that share a pool may each use a quarter more than their part of it: they do not all peak at once, and a queue
+in the engine is cheaper than a hosted answer."""
+REQUESTS_PER_SECOND_PER_REPLICA = 20.0
+"""Of one router process: 28 were measured at full load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,289 @@ def build_plans(
 
     `pools` and `states` are keyed namespace/name, `routes` (of the decision) namespace/policy/route,
     `current_replicas` by the name of the router Deployment, for hysteresis. A route without a `RoutePlan` (first start)
-    goes to all its permitted local pools in equal shares, hosted ones in reserve. Unknown pools are left out.
+    goes to all its permitted local pools in equal shares, hosted ones in reserve. Pools that are unknown or without a
+    state are left out.
     """
-    raise NotImplementedError
+    builder = _Builder(namespace, pools, states, _pool_loads(routes))
+    names = {False: router_name(name), True: router_name(name, restricted=True)}
+    by_kind = {kind: [one for one in spec.routes if is_restricted(one) is kind] for kind in (False, True)}
+    plans = []
+    for kind, members in by_kind.items():
+        if not members:
+            continue
+        decided = {one.name: routes.get(f"{namespace}/{name}/{one.name}") for one in members}
+        load = sum(plan.requests_per_second or 0.0 for plan in decided.values() if plan)
+        replicas = router_replicas(
+            load, (current_replicas or {}).get(names[kind]), spec.router.replicas.min, spec.router.replicas.max
+        )
+        built = tuple(builder.route(one, decided[one.name], restricted=kind, routers=replicas) for one in members)
+        plans.append(
+            RouterPlan(
+                name=names[kind],
+                namespace=namespace,
+                policy=name,
+                kind="restricted" if kind else "open",
+                routes=built,
+                tenants=tuple(
+                    RouterTenant(one.name, one.keys_secret_ref.name, tuple(one.routes)) for one in spec.tenants
+                ),
+                timeout_seconds=spec.router.timeout_seconds,
+                replicas=replicas,
+                elsewhere=tuple(
+                    (one.name, router_address(names[not kind], namespace, spec.router.port))
+                    for one in by_kind[not kind]
+                ),
+                keys=() if kind else builder.keys(members),
+                inside_pools=builder.inside_pools(members),
+            )
+        )
+    return tuple(plans)
+
+
+def is_restricted(route: Route) -> bool:
+    """True when the route's data may reach no pool outside at all, whichever pools there are: then it has a router of its
+    own, without a hosted backend, without a key, without a path out.
+
+    >>> from comptroller.api.routingpolicy import Backend, DataRules
+    >>> is_restricted(Route(name="a", backends=[Backend(pool="p")], data=DataRules(perimeters=["onPremises"])))
+    True
+    >>> is_restricted(Route(name="a", backends=[Backend(pool="p")], data=DataRules(jurisdictions=["EU"])))
+    False
+
+    Rules on jurisdictions alone leave hosted APIs possible; such a route stays on the open router, with only the
+    permitted backends in its configuration.
+    """
+    return route.data is not None and bool(route.data.perimeters) and Perimeter.EXTERNAL not in route.data.perimeters
+
+
+def permits(route: Route, pool: ModelPoolSpec) -> bool:
+    """Whether the route's data may go to this pool. Asked again here although the allocator has asked: belt and braces."""
+    if route.data is None:
+        return True
+    if route.data.jurisdictions and pool.location.jurisdiction not in route.data.jurisdictions:
+        return False
+    return not route.data.perimeters or pool.location.perimeter in route.data.perimeters
+
+
+def unreachable_backends(
+    spec: RoutingPolicySpec, namespace: str, pools: Mapping[str, ModelPoolSpec]
+) -> tuple[str, ...]:
+    """One sentence for each permitted backend that a restricted router still has no path to: a hosted pool inside the
+    perimeter. A router without keys and without a way out cannot ask it."""
+    problems = []
+    for index, route in enumerate(spec.routes):
+        for position, backend in enumerate(route.backends):
+            pool = pools.get(f"{namespace}/{backend.pool}")
+            if is_restricted(route) and pool is not None and pool.hosted is not None and permits(route, pool):
+                problems.append(
+                    f"spec.routes[{index}].backends[{position}]: {backend.pool} is hosted, and route {route.name} may not "
+                    "leave the perimeter; its router has no path to hosted APIs. Name a local pool, or permit external"
+                )
+    return tuple(problems)
+
+
+def router_name(policy: str, *, restricted: bool = False) -> str:
+    """The name of a policy's router: of its Deployment, Service and everything else."""
+    return child_name(policy, "-router-restricted" if restricted else "-router")
+
+
+def router_address(router: str, namespace: str, port: int) -> str:
+    """Where clients reach a router."""
+    return f"http://{router}.{namespace}.svc.cluster.local:{port}/v1"
+
+
+def router_replicas(requests_per_second: float, current: int | None, minimum: int, maximum: int) -> int:
+    """Processes for a load. Up at once; down only when one fewer would still have a third to spare, so that a load at
+    the edge does not make them come and go.
+
+    >>> router_replicas(45, None, 1, 4), router_replicas(45, 4, 1, 4), router_replicas(35, 4, 1, 4)
+    (3, 4, 3)
+    """
+    least = max(1, minimum)
+    wanted = math.ceil(requests_per_second / REQUESTS_PER_SECOND_PER_REPLICA)
+    if current is not None and wanted < current:
+        wanted = min(current, math.ceil(1.5 * requests_per_second / REQUESTS_PER_SECOND_PER_REPLICA))
+    return max(least, min(wanted, max(maximum, least)))
+
+
+def _pool_loads(routes: Mapping[str, RoutePlan]) -> dict[str, float]:
+    """Planned requests per second of each pool, over all policies. A route of unknown load counts as one."""
+    loads: dict[str, float] = {}
+    for plan in routes.values():
+        for pool, share in plan.shares.items():
+            loads[pool] = loads.get(pool, 0.0) + share * _load(plan)
+    return loads
+
+
+def _load(plan: RoutePlan) -> float:
+    return plan.requests_per_second or 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    namespace: str
+    pools: Mapping[str, ModelPoolSpec]
+    states: Mapping[str, BackendState]
+    loads: Mapping[str, float]
+
+    def route(self, route: Route, plan: RoutePlan | None, *, restricted: bool, routers: int) -> RouterRoute:
+        usable = {
+            f"{self.namespace}/{backend.pool}": backend
+            for backend in reversed(route.backends)  # of two entries for one pool the first one counts
+            if self._usable(route, backend, restricted=restricted)
+        }
+        shares = {pool: share for pool, share in (plan.shares if plan else {}).items() if pool in usable and share > 0}
+        if plan is None:
+            inside = sorted(pool for pool in usable if self.pools[pool].local is not None)
+            shares = {pool: 1 / len(inside) for pool in inside}
+        weights = thousandths(shares)
+        reserve = self._reserve(route, plan, usable, weights)
+        backends = [
+            self._backend(pool, usable[pool], weight, 1, route, plan, routers)
+            for pool, weight in sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        backends += [
+            self._backend(pool, usable[pool], 0, order, route, plan, routers) for order, pool in enumerate(reserve, 2)
+        ]
+        cache = route.prompt_cache
+        return RouterRoute(
+            name=route.name,
+            backends=tuple(backends),
+            workflow=route.workflow,
+            step=route.step,
+            shed_ratio=round(plan.shed_ratio, 3) if plan else 0.0,
+            cache_breakpoints=tuple(cache.breakpoints) if cache else (),
+            cache_ttl=cache.ttl if cache and cache.ttl != "auto" else None,
+        )
+
+    def inside_pools(self, routes: Sequence[Route]) -> tuple[tuple[str, int], ...]:
+        """Every local pool that a route may use, also while it has no replica: the network policy must not lag behind."""
+        found = set()
+        for route in routes:
+            for backend in route.backends:
+                pool = self.pools.get(f"{self.namespace}/{backend.pool}")
+                if pool is not None and pool.local is not None and permits(route, pool):
+                    found.add((backend.pool, pool.local.engine.port))
+        return tuple(sorted(found))
+
+    def keys(self, routes: Sequence[Route]) -> tuple[SecretMount, ...]:
+        """Keys of all hosted pools that the routes may use: they follow the spec, not the plan, so that a new split never
+        changes the router's pods."""
+        names = {
+            backend.pool
+            for route in routes
+            for backend in route.backends
+            if self._usable(route, backend, restricted=False)
+        }
+        found = (_key(name, self.pools[f"{self.namespace}/{name}"]) for name in sorted(names))
+        return tuple(key for key in found if key is not None)
+
+    def _usable(self, route: Route, backend: Backend, *, restricted: bool) -> bool:
+        key = f"{self.namespace}/{backend.pool}"
+        pool = self.pools.get(key)
+        if pool is None or key not in self.states or not permits(route, pool):
+            return False
+        return not (restricted and pool.hosted is not None)
+
+    def _reserve(
+        self, route: Route, plan: RoutePlan | None, usable: Mapping[str, Backend], weights: Mapping[str, int]
+    ) -> list[str]:
+        """Pools that are tried when the planned ones are full or failing, in the decision's order. Local pools without a
+        replica are not tried. A route that queues or rejects under load has no hosted reserve."""
+        order = list(plan.spill_order) if plan else sorted(usable)
+        reserve = []
+        for pool in dict.fromkeys(order):
+            if pool not in usable or pool in weights:
+                continue
+            hosted = self.pools[pool].hosted is not None
+            if (hosted and route.on_overload == "spill") or (not hosted and self.states[pool].serving > 0):
+                reserve.append(pool)
+        return reserve
+
+    def _backend(
+        self, key: str, backend: Backend, weight: int, order: int, route: Route, plan: RoutePlan | None, routers: int
+    ) -> RouterBackend:
+        pool, state = self.pools[key], self.states[key]
+        local, hosted = pool.local, pool.hosted
+        if local is not None and backend.adapter is not None:
+            model = backend.adapter
+        else:
+            model = pool.model.name
+        address = pool_address(backend.pool, self.namespace, local.engine.port) if local is not None else None
+        return RouterBackend(
+            pool=key,
+            model=model,
+            inside=local is not None,
+            provider=hosted.provider if hosted is not None else None,
+            address=address if hosted is None else hosted.base_url,
+            key=_key(backend.pool, pool),
+            weight=weight,
+            order=order,
+            max_concurrency=self._limit(key, weight, route, plan, routers),
+            input_usd_per_token=per_token(state.prices.input),
+            cached_input_usd_per_token=per_token(state.prices.cached_input),
+            output_usd_per_token=per_token(state.prices.output),
+        )
+
+    def _limit(self, key: str, weight: int, route: Route, plan: RoutePlan | None, routers: int) -> int | None:
+        """Requests that one router process may have in flight on this backend.
+
+        A limit holds for one route in one process, so the pool's whole concurrency is divided: by the route's part of the
+        pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of router processes.
+        3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 = 60. A route that
+        queues has no limit inside: the engine's own queue is where it waits.
+        """
+        state = self.states[key]
+        if state.max_concurrency is None:
+            return None
+        local = self.pools[key].local is not None
+        if local and route.on_overload == "queue":
+            return None
+        whole = state.max_concurrency * (max(1, state.serving) if local else 1)
+        total = self.loads.get(key, 0.0)
+        part = 0.25
+        if weight:
+            part = (weight / THOUSAND) * _load(plan) / total if plan and total > 0 else 1.0
+        return max(1, math.ceil(min(1.0, part * HEADROOM) * whole / routers))
+
+
+def _key(name: str, pool: ModelPoolSpec) -> SecretMount | None:
+    if pool.hosted is None or pool.hosted.api_key_secret_ref is None:
+        return None
+    reference = pool.hosted.api_key_secret_ref
+    return SecretMount(key_variable(name), reference.name, reference.key)
+
+
+def thousandths(shares: Mapping[str, float]) -> dict[str, int]:
+    """Shares as whole thousandths that sum to 1000 (largest remainder); none of them rounds to zero. What a plan sheds
+    is not part of the weights: they divide what is answered.
+
+    >>> thousandths({"a": 2 / 3, "b": 1 / 3})
+    {'a': 667, 'b': 333}
+    """
+    total = sum(shares.values())
+    if total <= 0:
+        return {}
+    exact = {pool: THOUSAND * share / total for pool, share in shares.items()}
+    weights = {pool: max(1, math.floor(value)) for pool, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda pool: (math.floor(exact[pool]) - exact[pool], pool))
+    for pool in by_remainder[: max(0, THOUSAND - sum(weights.values()))]:
+        weights[pool] += 1
+    return weights
+
+
+def per_token(usd_per_million_tokens: Decimal) -> str:
+    """US dollars per token as an exact decimal string.
+
+    >>> per_token(Decimal("3"))
+    '0.000003'
+    """
+    if usd_per_million_tokens < 0:
+        raise RenderError("prices", f"must not be negative (given: {usd_per_million_tokens})")
+    return f"{(usd_per_million_tokens / MILLION).normalize():f}"
+
+
+def key_variable(pool: str) -> str:
+    """The environment variable that carries the key of a hosted pool: readable, and different for every pool."""
+    digest = hashlib.sha256(pool.encode()).hexdigest()[:6]
+    return f"API_KEY_{re.sub(r'[^A-Z0-9]', '_', pool.upper())[:40]}_{digest}"

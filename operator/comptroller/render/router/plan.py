@@ -70,4 +70,7 @@ class RouterPlan:
     timeout_seconds: int
     replicas: int = 1
     elsewhere: tuple[tuple[str, str], ...] = ()  # route of the policy's other router -> its address, for error messages
-    inside_pools: tuple[tuple[str, int], ...] = ()  # (ModelPool in the namespace, port of its pods): what egress may reach
+    keys: tuple[SecretMount, ...] = ()  # of every hosted pool that a route may use, also while it carries nothing
+    inside_pools: tuple[
+        tuple[str, int], ...
+    ] = ()  # (ModelPool in the namespace, port of its pods): what egress may reach

@@ -1,0 +1,60 @@
+"""The routers of these tests: real processes, one open and one restricted, started once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from comptroller.render.router.build import key_variable
+
+from .plans import plans
+from .running import PYTHON, RunningRouter, running, wait_until_ready
+from .stubs import Upstream, serving
+
+KEYS = {"team-a": {"first": "key-a"}, "team-b": {"first": "key-b"}}
+
+
+@pytest.fixture(scope="session")
+def _upstreams() -> Iterator[dict[str, Upstream]]:
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(serving(Upstream(name))) for name in ("one", "two", "outside")}
+
+
+@pytest.fixture
+def upstreams(_upstreams: dict[str, Upstream]) -> dict[str, Upstream]:
+    for upstream in _upstreams.values():
+        upstream.reset()
+    return _upstreams
+
+
+@pytest.fixture(scope="session")
+def _routers(
+    _upstreams: dict[str, Upstream], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, RunningRouter]]:
+    if not PYTHON.exists():
+        pytest.skip(f"no LiteLLM at {PYTHON}: install requirements/router.txt there, or set COMPTROLLER_ROUTER_PYTHON")
+    folder: Path = tmp_path_factory.mktemp("routers")
+    with ExitStack() as stack:
+        routers = {}
+        for kind, plan in plans(_upstreams).items():
+            env = {key_variable("outside"): "hosted-key"} if kind == "open" else {}
+            routers[kind] = stack.enter_context(running(folder / kind, plan, KEYS, env))
+        for router in routers.values():
+            wait_until_ready(router)
+        yield routers
+
+
+@pytest.fixture
+def router(_routers: dict[str, RunningRouter], upstreams: dict[str, Upstream]) -> RunningRouter:
+    """The open router, with the standard plan in force."""
+    _routers["open"].apply(plans(upstreams)["open"])
+    return _routers["open"]
+
+
+@pytest.fixture
+def restricted_router(_routers: dict[str, RunningRouter], upstreams: dict[str, Upstream]) -> RunningRouter:
+    _routers["restricted"].apply(plans(upstreams)["restricted"])
+    return _routers["restricted"]
