@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+from rich.console import Console
+
 from e2e.demo import fleet, scenario
 from e2e.demo.kube import Kube, KubeError, connect
 from e2e.demo.observe import Observation
@@ -19,7 +21,6 @@ from e2e.demo.summary import FrontierPrice, as_json, lines, summarise
 from e2e.demo.table import Screen
 from e2e.demo.trace import load_step, read_windows, scaled_rates, schedule
 from e2e.demo.verdict import Check, Evidence, checks, replicas_before
-from rich.console import Console
 
 LAST_ANSWERS_SECONDS = 60.0
 COOL_DOWN_SECONDS = 100.0

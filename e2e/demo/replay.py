@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import yaml
+
 from e2e.demo import scenario
 from e2e.demo.fleet import HERE, KINDS, MANIFESTS, REPOSITORY
 from e2e.demo.kube import Kube, KubeError, apply, kubectl

@@ -111,7 +111,7 @@ def lines(one: Summary) -> list[tuple[str, str]]:
         ("spent", f"${one.spent_usd:.4f}: ${one.hosted_usd:.4f} charged by APIs + {owned} (marginal basis)"),
         (
             "instead of",
-            f"${one.frontier_usd:.4f}: the same tokens at the price of {one.frontier_name}, prefixes cached",
+            f"${one.frontier_usd:.4f}: the same tokens at {one.frontier_name}'s price, prefixes cached",
         ),
         ("saved", f"{one.saved_ratio:.0%}"),
         ("answered", f"{answered}, {one.requests - one.answered} errors"),

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from e2e.demo.observe import Observation, PoolView
-from e2e.demo.results import Result
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from e2e.demo.observe import Observation, PoolView
+from e2e.demo.results import Result
 
 PLAIN_EVERY_SECONDS = 10.0
 RECENT_SECONDS = 10.0

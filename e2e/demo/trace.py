@@ -164,7 +164,7 @@ def arrivals(rates: Sequence[tuple[float, float]], window_seconds: float, draw: 
         reached, whole = 0.0, sum(gaps)
         for gap in gaps[:count]:
             reached += gap
-            times.append((index + min(reached / whole, 0.999999)) * window_seconds)
+            times.append((index + min(reached / whole, 0.999)) * window_seconds)
     return times
 
 
