@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_fractions_of_requests_are_carried_over() -> None:
 def test_a_higher_cv_makes_less_even_gaps() -> None:
     def spread(cv: float) -> float:
         times = arrivals([(20.0, cv)], 100.0, random.Random(3))
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(times)]
         mean = sum(gaps) / len(gaps)
         return float((sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / mean)
 
