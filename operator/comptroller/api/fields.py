@@ -218,10 +218,12 @@ def _figure(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+FIGURE_LENGTH = 48
+
 Figure = Annotated[
     Decimal,
     PlainSerializer(_figure, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "maxLength": 64}),
+    WithJsonSchema({"type": "string", "maxLength": FIGURE_LENGTH}),
 ]
 """A measured or computed number of a status, as a decimal string. It has no bounds: a pool can be loaded above 1, and
 money can be lost; a status that the API server refuses would hide just that."""

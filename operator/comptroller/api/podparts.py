@@ -6,10 +6,11 @@ lists is refused by the API server and dropped here: hostPath, privileged contai
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, WithJsonSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from comptroller.api.fields import (
@@ -27,13 +28,27 @@ from comptroller.api.fields import (
 KubeObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """An object of Kubernetes' own API, passed on as it is and checked by the API server when the child is applied."""
 
+_AMOUNT = "^[0-9]{1,15}([.][0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_AMOUNT_RULE = Rule(
+    f"type(self) == string ? self.matches('{_AMOUNT}') : self >= 0",
+    "must be an amount of processor or memory, such as 500m, 4 or 16Gi",
+)
+
+
+def _amount(value: int | str) -> int | str:
+    if (re.fullmatch(_AMOUNT, value) is None) if isinstance(value, str) else value < 0:
+        raise PydanticCustomError(SPOKEN, "{message}", {"message": _AMOUNT_RULE.message})
+    return value
+
+
 Quantity = Annotated[
     int | str,
+    AfterValidator(_amount),
     WithJsonSchema(
         {
             "x-kubernetes-int-or-string": True,
-            "pattern": "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
             "maxLength": 32,
+            "x-kubernetes-validations": [_AMOUNT_RULE.as_schema()],
         }
     ),
 ]
@@ -147,7 +162,6 @@ class ComputeResources(ApiModel):
     @rule(
         "!has(self.requests) || self.requests.all(k, !k.contains('/'))",
         "requests are for cpu, memory and ephemeral-storage: GPUs belong to spec.local.accelerator of a pool",
-        at="requests",
     )
     def _requests_no_gpu(self) -> bool:
         return not any("/" in key for key in self.requests or {})
@@ -155,7 +169,6 @@ class ComputeResources(ApiModel):
     @rule(
         "!has(self.limits) || self.limits.all(k, !k.contains('/'))",
         "limits are for cpu, memory and ephemeral-storage: GPUs belong to spec.local.accelerator of a pool",
-        at="limits",
     )
     def _limits_no_gpu(self) -> bool:
         return not any("/" in key for key in self.limits or {})

@@ -1,14 +1,14 @@
 """From the models to CustomResourceDefinitions: structural OpenAPI v3 with CEL.
 
 pydantic writes JSON Schema 2020-12; the API server reads a part of OpenAPI 3.0. What can be said in both is carried
-over, and everything else raises `NotStructural` with the field's path, so that a model that the server would refuse
-fails here first. No `default:` is ever written: a default in the schema is frozen into stored objects and shows up as
+over, and everything else raises `NotStructuralError` with the field's path: what the server would refuse fails here
+first. No `default:` is ever written: a default in the schema is frozen into stored objects and shows up as
 a difference in GitOps. Defaults live in code and are told in the description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import yaml
@@ -34,7 +34,7 @@ _CARRIED_OVER = frozenset(
 _OPEN = ("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
 
 
-class NotStructural(TypeError):
+class NotStructuralError(TypeError):
     """A model says something that a CRD cannot; the message names the field."""
 
 
@@ -46,7 +46,7 @@ class _OpenApi(GenerateJsonSchema):
 
 
 def schema_of(model: type[ApiModel], path: str) -> Schema:
-    """The structural schema of a model. Raises `NotStructural`; `path` is what its message begins with."""
+    """The structural schema of a model. Raises `NotStructuralError`; `path` is what its message begins with."""
     whole = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_OpenApi)
     return _structural(whole, whole.get("$defs", {}), path, ())
 
@@ -56,7 +56,7 @@ def _structural(schema: Mapping[str, Any], models: Mapping[str, Any], path: str,
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         if name in above:
-            raise NotStructural(f"{path}: {name} contains itself, which a CRD cannot say")
+            raise NotStructuralError(f"{path}: {name} contains itself, which a CRD cannot say")
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         return _structural({**models[name], **beside}, models, path, (*above, name))
 
@@ -80,19 +80,19 @@ def _structural(schema: Mapping[str, Any], models: Mapping[str, Any], path: str,
             case _ if key in _CARRIED_OVER:
                 node[key] = value
             case _:
-                raise NotStructural(f"{path}: {key}: {value!r} cannot be said in a CRD")
+                raise NotStructuralError(f"{path}: {key}: {value!r} cannot be said in a CRD")
     return _in_order(_completed(node, schema, path))
 
 
 def _completed(node: Schema, schema: Mapping[str, Any], path: str) -> Schema:
     """The node with its format, list type and full description; raises if the API server would refuse it."""
     if "type" not in node and not any(node.get(key) for key in _OPEN):
-        raise NotStructural(f"{path}: has no type")
+        raise NotStructuralError(f"{path}: has no type")
     match node.get("type"):
         case "integer":
             node["format"] = "int64"
         case "number":
-            raise NotStructural(f"{path}: a float does not survive all tools unchanged; use a decimal string")
+            raise NotStructuralError(f"{path}: a float does not survive all tools unchanged; use a decimal string")
         case "array":
             node.setdefault("x-kubernetes-list-type", "atomic")
             _demand(node, path, "items", "maxItems")
@@ -103,7 +103,7 @@ def _completed(node: Schema, schema: Mapping[str, Any], path: str) -> Schema:
     if path.endswith(("[]", ".*")):
         node.pop("description", None)  # an entry is described by its list
     elif "description" not in node:
-        raise NotStructural(f"{path}: has no description")
+        raise NotStructuralError(f"{path}: has no description")
     else:
         node["description"] = _described(str(node["description"]), schema)
     return node
@@ -112,7 +112,9 @@ def _completed(node: Schema, schema: Mapping[str, Any], path: str) -> Schema:
 def _demand(node: Schema, path: str, *keys: str) -> None:
     for key in keys:
         if key not in node:
-            raise NotStructural(f"{path}: {key} is missing: everything is bounded, or CEL is too dear for the server")
+            raise NotStructuralError(
+                f"{path}: {key} is missing: everything is bounded, or CEL is too dear for the server"
+            )
 
 
 def _described(text: str, schema: Mapping[str, Any]) -> str:
@@ -137,6 +139,27 @@ def _in_order(node: Schema) -> Schema:
     """Keys in an order that reads well and never changes."""
     middle = sorted(key for key in node if key not in _ORDER and key not in _LAST)
     return {key: node[key] for key in (*_ORDER, *middle, *_LAST) if key in node}
+
+
+def node_at(schema: Schema, location: Iterable[int | str]) -> Schema:
+    """The node under a schema at `("routes", 0, "name")`; an empty one where the location leads nowhere."""
+    for part in location:
+        if isinstance(part, int):
+            schema = schema.get("items", {})
+        else:
+            schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties", {})
+    return schema
+
+
+def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Every node with its path, from the outside to the inside: `spec.routes[].name`, `spec.router.labels.*`."""
+    yield path, schema
+    for name, one in schema.get("properties", {}).items():
+        yield from walk(one, f"{path}.{name}" if path else name)
+    if "items" in schema:
+        yield from walk(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from walk(schema["additionalProperties"], f"{path}.*")
 
 
 def object_schema(kind: Kind) -> Schema:
