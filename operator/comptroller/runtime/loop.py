@@ -15,7 +15,7 @@ from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds, timestamp
-from comptroller.runtime.gather import gather
+from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.specs import read_specs
@@ -73,7 +73,7 @@ class DecisionLoop:
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
         decision = await asyncio.to_thread(decide, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
-        if violations := audit_plan(specs.policies, specs.pools, decision):
+        if violations := audit_plan(policies_in_force(specs, context.state), specs.pools, decision):
             context.metrics.audit_refusals.inc()
             log.error(
                 "The auditor refused the plan; the last one stays in force",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from comptroller.allocation.validation import Stall, policy_stalls, pool_stalls, warmup_stalls
+from comptroller.allocation.validation import Stall, policy_stalls, pool_stalls
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.parse import SpecError, parse_spec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import Settings
-from comptroller.economics.prices import HostedPrice, hosted_price
+from comptroller.economics.prices import price_lookup
 from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, ROUTING_POLICY, Resource, key_of
 from comptroller.observe.store import ClusterStore
 from comptroller.runtime.state import Specs
@@ -25,18 +25,14 @@ def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
     pools: dict[str, ModelPoolSpec] = _read(store, MODEL_POOL, stalls)
     policies: dict[str, RoutingPolicySpec] = _read(store, ROUTING_POLICY, stalls)
     warmups: dict[str, CacheWarmupSpec] = _read(store, CACHE_WARMUP, stalls)
-    prices: dict[str, HostedPrice] = {}
+    price_of = price_lookup(at)
+    prices = {key: price for key, pool in pools.items() if (price := price_of(pool)) is not None}
     for key, pool in pools.items():
-        if pool.hosted is not None and (price := hosted_price(pool.hosted, pool.model.name, at)) is not None:
-            prices[key] = price
-        if found := pool_stalls(pool, settings, priced=key in prices):
-            stalls[MODEL_POOL.kind, key] = tuple(found)
+        _note(stalls, MODEL_POOL, key, pool_stalls(pool, settings, price_of))
     for key, policy in policies.items():
-        if found := policy_stalls(policy, _of_namespace(pools, key)):
-            stalls[ROUTING_POLICY.kind, key] = tuple(found)
+        _note(stalls, ROUTING_POLICY, key, policy_stalls(key.split("/", 1)[0], policy, pools))
     for key, warmup in warmups.items():
-        if found := warmup_stalls(warmup, _of_namespace(pools, key)):
-            stalls[CACHE_WARMUP.kind, key] = tuple(found)
+        _note(stalls, CACHE_WARMUP, key, _unknown_pools(key.split("/", 1)[0], warmup, pools))
     return Specs(pools=pools, policies=policies, warmups=warmups, stalls=stalls, prices=prices)
 
 
@@ -53,7 +49,22 @@ def _read(store: ClusterStore, resource: Resource, stalls: dict[tuple[str, str],
     return found
 
 
-def _of_namespace(pools: Mapping[str, ModelPoolSpec], key: str) -> dict[str, ModelPoolSpec]:
-    """The pools that an object may name: those of its own namespace, by name."""
-    namespace = key.split("/", 1)[0]
-    return {name.split("/", 1)[1]: pool for name, pool in pools.items() if name.split("/", 1)[0] == namespace}
+def _note(
+    stalls: dict[tuple[str, str], tuple[Stall, ...]], resource: Resource, key: str, found: Sequence[Stall]
+) -> None:
+    if found:
+        stalls[resource.kind, key] = tuple(found)
+
+
+def _unknown_pools(namespace: str, warmup: CacheWarmupSpec, pools: Mapping[str, ModelPoolSpec]) -> list[Stall]:
+    known = sorted(key.split("/", 1)[1] for key in pools if key.startswith(f"{namespace}/"))
+    return [
+        Stall(
+            Reason.UNKNOWN_POOL,
+            f"spec.pools[{index}]",
+            f"spec.pools[{index}]: there is no ModelPool {pool} in namespace {namespace} "
+            f"(there are: {', '.join(known) or 'none'}). Create it or correct the name.",
+        )
+        for index, pool in enumerate(warmup.pools)
+        if f"{namespace}/{pool}" not in pools
+    ]

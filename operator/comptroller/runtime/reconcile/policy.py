@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comptroller.allocation.audit import audit_router_objects
+import yaml
+
+from comptroller.allocation.audit import Violation, audit_router_config
 from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import ConditionType, Reason
@@ -90,9 +92,9 @@ async def _apply(
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
     namespace = live["metadata"]["namespace"]
-    if violations := audit_router_objects(namespace, live["metadata"]["name"], spec, picture.specs.pools, children):
+    if violations := audit(plans, spec, children, picture):
         context.metrics.audit_refusals.inc()
-        return (Stall(Reason.AUDIT_REFUSED, violations[0].path, " ".join(str(one) for one in violations)),)
+        return (Stall(Reason.AUDIT_REFUSED, violations[0].field, " ".join(str(one) for one in violations)),)
     try:
         done = await context.applier.converge(live, children)
     except NameTakenError as error:
@@ -104,6 +106,25 @@ async def _apply(
             live, "DriftCorrected", "Apply", f"{child} was edited by somebody else and was put back.", micro, "Warning"
         )
     return ()
+
+
+def audit(
+    plans: Sequence[RouterPlan], spec: RoutingPolicySpec, children: Sequence[Mapping[str, Any]], picture: Picture
+) -> list[Violation]:
+    """Has the independent auditor read what was rendered, router by router, before any of it is applied."""
+    found = []
+    for plan in plans:
+        named = {child["kind"]: child for child in children if child["metadata"]["name"] == plan.name}
+        config = yaml.safe_load(named["ConfigMap"]["data"]["config.yaml"])
+        containers = named["Deployment"]["spec"]["template"]["spec"]["containers"]
+        variables = {
+            variable["name"]
+            for container in containers
+            for variable in container.get("env") or ()
+            if "secretKeyRef" in (variable.get("valueFrom") or {})
+        }
+        found += audit_router_config(spec, picture.specs.pools, plan.kind, config, variables)
+    return found
 
 
 def _routers(context: Context, live: Mapping[str, Any]) -> list[KubeDict]:

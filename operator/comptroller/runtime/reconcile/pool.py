@@ -123,7 +123,8 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
     power = running_cost_of(local, context.settings)
     running = ready + len(found.starting)
     usd_per_hour = (
-        float(power.idle_usd_per_hour) * running + float(power.busy_extra_usd_per_hour) * (target.utilisation or 0.0) * ready
+        float(power.idle_usd_per_hour) * running
+        + float(power.busy_extra_usd_per_hour) * (target.utilisation or 0.0) * ready
     )
     tokens_per_hour = _tokens_per_hour(picture, name)
     gpus = snapshot_pool.gpus_per_replica
@@ -205,9 +206,7 @@ def _hosted_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pictur
             {
                 "usdPerHour": decimal_text(use.usd_per_hour),
                 "usdPerMillionTokens": decimal_text(
-                    use.usd_per_hour / tokens_per_hour * 1e6
-                    if tokens_per_hour
-                    else _blended(price, context.settings)
+                    use.usd_per_hour / tokens_per_hour * 1e6 if tokens_per_hour else _blended(price, context.settings)
                 ),
                 "priceSource": price.source[:128],
             }
