@@ -84,9 +84,6 @@ def test_get_tells_the_story_by_short_name(api_server: ApiServer, objects: Objec
         "ScalingUp",
     ]  # fmt: skip
     assert " ".join(cells[2]) == "NAME ROUTES RPS INSIDE SPILL SLO $/H $/TASK SAVED BUDGET READY AGE"
-        "NAME",
-        *["ROUTES", "RPS", "INSIDE", "SPILL", "SLO", "$/H", "$/TASK", "SAVED", "BUDGET", "READY", "AGE"],
-    ]
     assert cells[3][1:-1] == ["2", "41.2", "88%", "12%", "99.3%", "14.10", "0.0021", "83%", "41%", "True"]
     assert " ".join(cells[4]) == "NAME POOLS WARM HIT COLD WARM SPEEDUP NEXT READY AGE"
     assert cells[5][1:-1] == ["1", "2/2", "97%", "41.3s", "2.4s", "17x", "Tue 07:55 CET", "True"]
