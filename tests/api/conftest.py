@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.cluster.nodes import gpu_labels
 
 REPOSITORY = Path(__file__).resolve().parents[2]

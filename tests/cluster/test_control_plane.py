@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from e2e.cluster.control import Control
 from e2e.cluster.layout import REPOSITORY, Layout, read_json, wait_until
 

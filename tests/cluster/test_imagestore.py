@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from e2e.cluster.imagestore import ImageStore, Layer
 from e2e.cluster.layout import ClusterError
 

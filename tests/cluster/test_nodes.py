@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+
 from e2e.cluster.builder import COMPILER_FLAGS, environment
 from e2e.cluster.layout import SOURCES, ClusterError, Node
 from e2e.cluster.nodes import DEFAULT_NODES, gpu_labels, parse
