@@ -20,7 +20,7 @@ RELATIVE_CHANGE = 0.1
 
 READINGS = frozenset(
     {
-        "requestsPerSecond", "usdPerHour", "usdPerMillionTokens", "allocationUsdPerMillionTokens", "utilisation",
+        "requestsPerSecond", "usdPerHour", "usdPerMillionTokens", "allocationUsdPerMillionTokens", "slo", "summary", "utilisation",
         "breakEvenUtilisation", "shadowPriceUsdPerGpuHour", "maxRequestsPerSecond", "usdPerRequest",
         "usdPerSolvedTask", "timeToFirstTokenMs", "spillRatio", "shedRatio", "share", "inside", "spill", "usdPerTask",
         "saved", "baselineUsd", "actualUsd", "ratio", "spentUsd", "message", "explained", "startupSeconds", "etaSeconds",

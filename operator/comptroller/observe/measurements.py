@@ -27,6 +27,9 @@ class Measurements:
     )  # (policy, route, kind) per second
     answered: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route) per second
     first_token_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    first_token_buckets: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route, le)
     in_flight: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     cached_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     prompt_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
@@ -56,6 +59,10 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             f"sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_sum[{shape}s])) / "
             f"(sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_count[{shape}s])) > 0)",
             ("policy", "route"),
+        ),
+        "first_token_buckets": (
+            f"sum by (policy, route, le) (rate(comptroller_router_time_to_first_token_seconds_bucket[{shape}s]))",
+            ("policy", "route", "le"),
         ),
         "in_flight": (
             f"{engines.by_pool(engines.RUNNING)} + {engines.by_pool(engines.WAITING)}",
@@ -109,6 +116,30 @@ def mean_tokens(measured: Measurements, policy: str, route: str) -> tuple[float,
     if inputs <= 0 or outputs <= 0:
         return None
     return inputs, outputs, min(1.0, cached / inputs)  # the router counts cached tokens into the input
+
+
+def within_first_token(measured: Measurements, policy: str, route: str, seconds: float) -> tuple[float, float] | None:
+    """Streamed answers per second of a route, and how many of them began within the time; None before the first.
+
+    Between two bounds of the histogram the answers are taken as evenly spread, as Prometheus' own quantiles do.
+    """
+    if isinstance(measured.first_token_buckets, Unknown):
+        return None
+    bounds = sorted(
+        (float(key[2]), one.value)
+        for key, one in measured.first_token_buckets.items()
+        if key[:2] == (policy, route) and isinstance(one, Sample)
+    )
+    if not bounds or bounds[-1][1] <= 0:
+        return None
+    total = bounds[-1][1]
+    below, count = 0.0, 0.0
+    for bound, cumulative in bounds:
+        if seconds < bound:
+            part = 0.0 if bound == float("inf") else (seconds - below) / (bound - below)
+            return total, min(total, count + part * (cumulative - count))
+        below, count = bound, cumulative
+    return total, total
 
 
 def find(series: Series | Unknown, key: tuple[str, ...], otherwise: str) -> Measurement:

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
-from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
@@ -25,6 +24,7 @@ Series: TypeAlias = Mapping[tuple[str, ...], Measurement]
 """Label values -> measurement, in the order of the labels asked for."""
 
 LARGEST_ANSWER = 20_000
+THREADS = 16  # one round of questions at once: a Prometheus that hangs costs one time limit, not several
 
 
 class PrometheusSource:
@@ -32,7 +32,7 @@ class PrometheusSource:
 
     def __init__(self, settings: PrometheusSettings) -> None:
         self._settings = settings
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="prometheus")
+        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="prometheus")
 
     def close(self) -> None:
         """Ends the threads; a query under way ends by its own time limit."""
@@ -63,9 +63,7 @@ class PrometheusSource:
             headers = {"Authorization": f"Bearer {Path(path).read_text().strip()}"}
         # One session per question: the library's session is not made for threads. `trust_env` is requests' default.
         with requests.Session() as session:
-            session.mount("http://", HTTPAdapter(max_retries=Retry(total=0)))
-            session.mount("https://", HTTPAdapter(max_retries=Retry(total=0)))
-            source = PrometheusConnect(url=self._settings.url, headers=headers, session=session)
+            source = PrometheusConnect(url=self._settings.url, headers=headers, session=session, retry=Retry(total=0))
             return source.custom_query(expression, timeout=self._settings.timeout_seconds)
 
 

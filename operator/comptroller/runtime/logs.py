@@ -37,5 +37,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("kopf", "kubernetes", "aiohttp.access", "asyncio", "urllib3"):
+    for noisy in ("kopf", "kubernetes", "aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # an unreachable Prometheus is a condition, told once

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
+
+from comptroller.api.summary import usd
 
 
 def decimal_text(value: float) -> str:
@@ -14,6 +17,11 @@ def decimal_text(value: float) -> str:
 def ratio_text(value: float | None) -> str | None:
     """A share between 0 and 1."""
     return None if value is None else decimal_text(min(1.0, max(0.0, value)))
+
+
+def usd_text(value: float) -> str:
+    """US dollars as people read them, without the sign: 14.10, 0.0021."""
+    return usd(Decimal(decimal_text(value))) or "0"
 
 
 def percent(value: float) -> str:

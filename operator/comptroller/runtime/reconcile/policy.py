@@ -14,7 +14,7 @@ from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.apply.objects import NameTakenError
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, KubeDict, ObjectKey
-from comptroller.observe.measurements import find
+from comptroller.observe.measurements import find, within_first_token
 from comptroller.observe.replicas import PoolReplicas
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
@@ -23,7 +23,7 @@ from comptroller.render.router.build import BackendState, TokenPrices, build_pla
 from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, paused, progressing, stalled
 from comptroller.runtime.reconcile.context import Context
-from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, without_none
+from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
 
@@ -240,11 +240,24 @@ def _totals(policy: str, routes: int, picture: Picture) -> dict[str, Any]:
             "requestsPerSecond": decimal_text(rate),
             "inside": percent(share),
             "spill": percent(spilled / rate if rate else 0.0),
-            "usdPerHour": decimal_text(usd),
-            "usdPerTask": decimal_text(usd / solved) if solved else None,
+            "slo": _slo(policy, picture),
+            "usdPerHour": usd_text(usd),
+            "usdPerTask": usd_text(usd / solved) if solved else None,
             "saved": _saved(policy, picture),
         }
     )
+
+
+def _slo(policy: str, picture: Picture) -> str | None:
+    """Share of the policy's streamed answers whose first token came within the objective of their route."""
+    total = within = 0.0
+    for route in picture.snapshot.routes:
+        if route.policy != policy:
+            continue
+        counted = within_first_token(picture.measured, policy, route.name, route.time_to_first_token_ms / 1000)
+        if counted is not None:
+            total, within = total + counted[0], within + counted[1]
+    return percent(within / total) if total else None
 
 
 def _saved(policy: str, picture: Picture) -> str | None:

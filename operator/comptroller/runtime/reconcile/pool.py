@@ -23,7 +23,7 @@ from comptroller.runtime.gather import running_cost_of
 from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, paused, progressing, stalled
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import gated_pools
-from comptroller.runtime.reconcile.numbers import decimal_text, ratio_text, without_none
+from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
 
@@ -132,9 +132,10 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
     owned_per_hour = (
         float(allocation_usd_per_gpu_hour(gpu, context.settings.amortisation, context.settings.energy)) * gpus * running
     )
+    per_million = usd_per_hour / tokens_per_hour * 1e6 if tokens_per_hour else None
     economics = {
         "usdPerHour": decimal_text(usd_per_hour),
-        "usdPerMillionTokens": decimal_text(usd_per_hour / tokens_per_hour * 1e6) if tokens_per_hour else None,
+        "usdPerMillionTokens": None if per_million is None else decimal_text(per_million),
         "allocationUsdPerMillionTokens": decimal_text(owned_per_hour / tokens_per_hour * 1e6)
         if tokens_per_hour and gpus
         else None,
@@ -144,7 +145,7 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
     profile = snapshot_pool.profile
     since = context.state.desired_since_seconds.get(name)
     measured_startup = found.startup_seconds()
-    unknown = picture.decision.unknowns.get(name)
+    unknown = _unknown(picture, name)
     conditions = [
         *progressing((ready > 0 or target.replicas == 0) and not short, moving, reason, message, generation),
         _metrics_condition(unknown, generation),
@@ -194,23 +195,27 @@ def _hosted_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pictur
     use = picture.decision.hosted.get(name) or HostedUse(name, 0.0, 0.0, Reason.STANDBY, "No route uses it now.")
     price = picture.specs.prices[name]
     tokens_per_hour = _tokens_per_hour(picture, name)
-    unknown = picture.decision.unknowns.get(name)
+    per_million = use.usd_per_hour / tokens_per_hour * 1e6 if tokens_per_hour else _blended(price, context.settings)
+    unknown = _unknown(picture, name)
     return {
         "modelClass": "hosted",
+        "summary": {
+            "want": "-",
+            "ready": "-",
+            "warm": "-",
+            "utilisation": "-",
+            "usdPerMillionTokens": usd_text(per_million),
+        },
         "allocation": {
             "reason": use.reason.value,
             "message": use.message[:1024],
             "requestsPerSecond": decimal_text(use.requests_per_second),
         },
-        "economics": without_none(
-            {
-                "usdPerHour": decimal_text(use.usd_per_hour),
-                "usdPerMillionTokens": decimal_text(
-                    use.usd_per_hour / tokens_per_hour * 1e6 if tokens_per_hour else _blended(price, context.settings)
-                ),
-                "priceSource": price.source[:128],
-            }
-        ),
+        "economics": {
+            "usdPerHour": decimal_text(use.usd_per_hour),
+            "usdPerMillionTokens": decimal_text(per_million),
+            "priceSource": price.source[:128],
+        },
         "conditions": [
             *progressing(True, False, use.reason, use.message, generation),
             _metrics_condition(unknown, generation),
@@ -224,6 +229,13 @@ def _blended(price: HostedPrice, settings: Settings) -> float:
     """US dollars per million tokens at the usual lengths of prompt and answer, for a pool that is not used now."""
     inputs, outputs = settings.defaults.input_tokens, settings.defaults.output_tokens
     return float((price.input * inputs + price.output * outputs) / (inputs + outputs))
+
+
+def _unknown(picture: Picture, pool: str) -> str | None:
+    """What is not known of a pool or of a route that may use it."""
+    unknowns = picture.decision.unknowns
+    named = [route.key for route in picture.snapshot.routes if any(one.pool == pool for one in route.backends)]
+    return next((unknowns[key] for key in (pool, *named) if key in unknowns), None)
 
 
 def _metrics_condition(unknown: str | None, generation: int) -> dict[str, Any]:
