@@ -62,7 +62,7 @@ def parse_spec(kind: str, obj: Mapping[str, Any]) -> ApiModel:
     model = KINDS[kind].spec
     given = obj.get("spec")
     if not isinstance(given, Mapping):
-        raise SpecError((Problem("spec", "is required: an object with the fields of the kind", _shown(given)),))
+        raise SpecError((Problem("spec", "is required: an object with the fields of the kind", shown(given)),))
     try:
         spec = model.model_validate(given)
     except ValidationError as error:
@@ -77,7 +77,7 @@ def _wrong_name(obj: Mapping[str, Any]) -> Iterator[Problem]:
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if isinstance(name, str) and re.fullmatch(OWN_NAME_PATTERN, name) is None:
-        yield Problem("metadata.name", NAME_RULE.message.removeprefix("metadata.name "), _shown(name))
+        yield Problem("metadata.name", NAME_RULE.message.removeprefix("metadata.name "), shown(name))
 
 
 def _broken_rules(value: Any, path: str) -> Iterator[Problem]:
@@ -107,7 +107,7 @@ def _double_entries(entries: list[Any], extra: Mapping[str, Any], path: str) -> 
         if known_by in seen:
             what = "entry" if keys is None else keys[0]
             yield Problem(
-                f"{path}[{index}]", f"repeats the {what} of another entry: remove one of them", _shown(known_by)
+                f"{path}[{index}]", f"repeats the {what} of another entry: remove one of them", shown(known_by)
             )
         seen.add(known_by)
 
@@ -121,10 +121,11 @@ def _problem(error: ErrorDetails, model: type[ApiModel]) -> Problem:
     path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     if error["type"] == "missing":
         return Problem(path, f"is required: {_meaning(model, error['loc'])}")
-    return Problem(path, _in_words(error), _shown(error["input"]))
+    return Problem(path, in_words(error), shown(error["input"]))
 
 
-def _in_words(error: ErrorDetails) -> str:
+def in_words(error: ErrorDetails) -> str:
+    """What a value must be, in the operator's own words."""
     context = error.get("ctx", {})
     if error["type"] == SPOKEN:
         return error["msg"]
@@ -143,6 +144,10 @@ def _in_words(error: ErrorDetails) -> str:
             return f"must be at least {context['ge']}"
         case "less_than_equal":
             return f"must be at most {context['le']}"
+        case "greater_than":
+            return f"must be above {context['gt']}"
+        case "extra_forbidden":
+            return "is not known: correct its name or remove it"
         case kind:
             return _of_type(kind, error["msg"])
 
@@ -152,6 +157,8 @@ def _of_type(kind: str, otherwise: str) -> str:
     for begin, words in (
         ("string_", "must be a text; write it in quotes"),
         ("int_", "must be a whole number"),
+        ("float_", "must be a number"),
+        ("decimal_", "must be a decimal number"),
         ("bool_", "must be true or false"),
         ("list_", "must be a list"),
         ("dict_", "must be an object of names and values"),
@@ -175,7 +182,7 @@ def _meaning(model: type[ApiModel], location: tuple[int | str, ...]) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """What was given, short: long texts may be prompts or hold secrets."""
     if isinstance(value, str):
         return f'"{value}"' if len(value) <= _LONGEST_SHOWN else f"{len(value)} characters"

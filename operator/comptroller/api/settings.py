@@ -12,6 +12,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from comptroller.api.fields import ApiModel
+from comptroller.api.parse import in_words, shown
 
 
 class SettingsError(ValueError):
@@ -239,8 +240,12 @@ class Settings(Strict):
 
 
 def load_settings(text: str) -> Settings:
-    """Reads settings from YAML. Raises `SettingsError` with one line per wrong field, such as
-    `loop.tickSeconds: Input should be greater than or equal to 0.5 (given: 0)`."""
+    """Reads settings from YAML. Raises `SettingsError` with one line per wrong field.
+
+    >>> load_settings("loop: {tickSeconds: 0}")
+    Traceback (most recent call last):
+    comptroller.api.settings.SettingsError: loop.tickSeconds: must be at least 0.5 (given: 0)
+    """
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -249,7 +254,7 @@ def load_settings(text: str) -> Settings:
         return Settings.model_validate({} if content is None else content)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in one['loc']) or '(file)'}: {one['msg']} (given: {one['input']!r})"
-            for one in error.errors()
+            f"{'.'.join(str(part) for part in one['loc']) or '(file)'}: {in_words(one)} (given: {shown(one['input'])})"
+            for one in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join(lines)) from error

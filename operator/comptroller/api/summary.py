@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-
-from comptroller.api.modelpool import ModelPoolStatus, PoolSummary
+from typing import Any
 
 NOTHING = "-"
 """What is shown where a number does not apply; an unknown number is left out instead."""
 
 
-def pool_summary(status: ModelPoolStatus) -> PoolSummary:
-    """One line of a pool; what only a local pool has is `-` for a hosted one."""
-    economics, replicas = status.economics, status.replicas
-    cost = usd(economics.usd_per_million_tokens) if economics else None
-    if status.model_class == "hosted":
-        return PoolSummary(want=NOTHING, ready=NOTHING, warm=NOTHING, utilisation=NOTHING, usd_per_million_tokens=cost)
-    return PoolSummary(
-        want=_count(replicas.desired if replicas else None),
-        ready=_count(replicas.ready if replicas else None),
-        warm=_count(replicas.warm if replicas else None),
-        utilisation=percent(economics.utilisation) if economics else None,
-        usd_per_million_tokens=cost,
-    )
+def pool_summary(status: Mapping[str, Any]) -> dict[str, str]:
+    """`status.summary` of a pool from the rest of its status, both as on the wire.
+
+    What only a local pool has is `-` for a hosted one; what is not known yet is left out.
+
+    >>> pool_summary({"modelClass": "hosted", "economics": {"usdPerMillionTokens": "5.2"}})["usdPerMillionTokens"]
+    '5.20'
+    """
+    economics, replicas = status.get("economics", {}), status.get("replicas", {})
+    hosted = status.get("modelClass") == "hosted"
+    shown = {
+        "want": NOTHING if hosted else replicas.get("desired"),
+        "ready": NOTHING if hosted else replicas.get("ready"),
+        "warm": NOTHING if hosted else replicas.get("warm"),
+        "utilisation": NOTHING if hosted else percent(_number(economics.get("utilisation"))),
+        "usdPerMillionTokens": usd(_number(economics.get("usdPerMillionTokens"))),
+    }
+    return {name: str(value) for name, value in shown.items() if value is not None}
 
 
 def percent(ratio: Decimal | None) -> str | None:
@@ -45,5 +50,5 @@ def usd(amount: Decimal | None) -> str | None:
     return f"{amount:.2f}" if not amount or abs(amount) >= Decimal("0.1") else format(Decimal(f"{amount:.1e}"), "f")
 
 
-def _count(value: int | None) -> str | None:
-    return None if value is None else str(value)
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
