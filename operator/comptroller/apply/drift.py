@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 HASH_ANNOTATION = "comptroller.dev/rendered"
@@ -81,6 +81,7 @@ def _quantity(value: Any) -> Decimal | None:
     else:
         number, factor = text, Decimal(1)
     try:
-        return Decimal(number) * factor
-    except InvalidOperation:
+        quantity = Decimal(number) * factor
+    except ArithmeticError:  # no number, or a hash such as 12e34567890 that looks like one
         return None
+    return quantity if quantity.is_finite() else None

@@ -77,11 +77,9 @@ class Applier:
     async def _apply(self, resource: Resource, key: ObjectKey, item: Mapping[str, Any], result: Applied) -> None:
         live = self.store.get(resource, key)
         complete = with_fingerprint(item)
-        if (
-            live is not None
-            and not live["metadata"].get("deletionTimestamp")
-            and self._in_force(resource, key, live, complete)
-        ):
+        if live is not None and live["metadata"].get("deletionTimestamp"):
+            return  # its end is an event, and then it is made anew
+        if live is not None and self._in_force(resource, key, live, complete):
             return
         answer = await self.client.apply(complete)
         self.store.upsert(resource, answer)

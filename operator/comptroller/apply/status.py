@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from comptroller.api.conditions import ConditionType
 from comptroller.apply.drift import matches
 from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, key_of
@@ -28,6 +29,8 @@ READINGS = frozenset(
     }
 )  # fmt: skip
 """Fields whose small changes may wait. `message` and `reason` of conditions are compared apart, and never wait."""
+
+OWN_CONDITIONS = frozenset(one.value for one in ConditionType)
 
 WORDS = frozenset({"lastTransitionTime", "message", "explained"})
 """Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
@@ -91,6 +94,7 @@ def _same_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
         return sorted(
             (one["type"], one["status"], one.get("reason"), one.get("observedGeneration"))
             for one in status.get("conditions") or ()
+            if one["type"] in OWN_CONDITIONS  # others may add theirs: server-side apply leaves them alone
         )
 
     return essence(before) == essence(after)

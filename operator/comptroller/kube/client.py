@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 from kubernetes.aio import client as aio_client
 from kubernetes.aio import config as aio_config
 
@@ -71,15 +72,22 @@ class KubeClient:
 
     async def list(self, resource: Resource, namespace: str | None = None) -> AsyncIterator[KubeDict]:
         """All objects of a kind, page by page. A list that expired in the middle begins anew (410)."""
-        token = ""
+        token, items = "", list[KubeDict]()
         while True:
             query = {"limit": PAGE, "continue": token, "labelSelector": resource.selector}
-            page = await self._request("GET", resource.path(namespace), query)
-            for item in page.get("items") or ():
-                yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+            try:
+                page = await self._request("GET", resource.path(namespace), query)
+            except KubeError as error:
+                if error.status != 410 or not token:
+                    raise
+                token, items = "", []
+                continue
+            items += page.get("items") or ()
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
-                return
+                break
+        for item in items:
+            yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
 
     async def apply(self, item: Mapping[str, Any], *, force: bool = True) -> KubeDict:
         """Server-side apply of an object that the operator owns whole."""
@@ -148,17 +156,29 @@ class KubeClient:
         try:
             response = await self._api.call_api(*request, _request_timeout=self._timeout)
             data = await response.read()
-        except (OSError, TimeoutError, aio_client.ApiException) as error:
+        except (OSError, TimeoutError, aiohttp.ClientError, aio_client.ApiException) as error:
             raise KubeError(0, f"the API server does not answer: {error or type(error).__name__}") from error
-        answer: KubeDict = json.loads(data) if data else {}
+        answer = _read(data)
+        if answer is None and 200 <= response.status < 300:
+            raise KubeError(0, f"the API server answered with what is no object: {data[:200]!r}")
+        answer = answer or {}
         if not 200 <= response.status < 300:
             after = response.headers.get("Retry-After") if response.headers else None
             raise KubeError(
                 response.status,
-                str(answer.get("message") or data[:500]),
+                str(answer.get("message") or data[:500].decode(errors="replace").strip()),
                 float(after) if after and after.isdigit() else None,
             )
         return answer
+
+
+def _read(data: bytes) -> KubeDict | None:
+    """The answer's object. A path that is not served and an overloaded server answer in plain text: that is None."""
+    try:
+        answer = json.loads(data) if data else {}
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _text(value: Any) -> str:

@@ -30,9 +30,11 @@ def by_pool(names: tuple[str, ...]) -> str:
 
 
 def rate_by_pool(names: tuple[str, ...], window_seconds: int) -> str:
-    """The rate of a counter over a pool's replicas. `rate` needs one name at a time; `or` joins the dialects."""
+    """The rate of a counter over a pool's replicas. `rate` needs one name at a time; `or` joins the dialects.
+
+    `or` drops what differs from its left side in nothing but the metric's name, so every dialect gets a label.
+    """
     rates = " or ".join(
-        f'sum by (namespace, pool, __name__) (label_replace(rate({name}{{pool!=""}}[{window_seconds}s]), "__name__", "{name}", "", ""))'
-        for name in names
+        f'label_replace(rate({name}{{pool!=""}}[{window_seconds}s]), "dialect", "{name}", "", "")' for name in names
     )
     return f"sum by (namespace, pool) ({rates})"

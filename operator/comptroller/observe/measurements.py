@@ -44,7 +44,11 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
     window, shape = settings.rate_window_seconds, settings.rate_window_seconds * SHAPE_WINDOW_FACTOR
     requests = f"sum by (policy, route) (rate(comptroller_router_requests_total[{window}s]))"
     questions: Mapping[str, tuple[str, tuple[str, ...]]] = {
-        "router_age_seconds": ("min by (policy) (time() - timestamp(comptroller_router_config_info))", ("policy",)),
+        # the label that `targets` gives to a router: this series has none that says whose it is
+        "router_age_seconds": (
+            "min by (router_policy) (time() - timestamp(comptroller_router_config_info))",
+            ("router_policy",),
+        ),
         "arrivals": (requests, ("policy", "route")),
         "peak": (f"max_over_time(({requests})[{PEAK_WINDOW_SECONDS}s:{window}s])", ("policy", "route")),
         "tokens": (

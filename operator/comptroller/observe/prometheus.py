@@ -53,6 +53,8 @@ class PrometheusSource:
             return Unknown(f"Prometheus cannot be reached at {self._settings.url}: {type(error).__name__}")
         except PrometheusApiClientException as error:
             return Unknown(f"Prometheus refused a query: {str(error)[:200]}")
+        except OSError as error:
+            return Unknown(f"the bearer token for Prometheus cannot be read: {error.strerror or error}")
         except (ValueError, KeyError, TypeError) as error:
             return Unknown(f"Prometheus gave an answer that cannot be read: {str(error)[:200]}")
         return read_rows(rows, labels)

@@ -6,10 +6,12 @@ without the object); `replace` is what heals that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from comptroller.kube.resources import POD, WATCHED, KubeDict, ObjectKey, Resource, key_of, owner_of
+
+REMEMBERED_REMOVALS = 10_000
 
 
 class ClusterStore:
@@ -18,6 +20,7 @@ class ClusterStore:
     def __init__(self) -> None:
         self._objects: dict[str, dict[ObjectKey, KubeDict]] = {resource.kind: {} for resource in WATCHED}
         self._children: dict[str, dict[tuple[str, ObjectKey], None]] = {}
+        self._removed: dict[str, int] = {}  # uid -> version at which it went, oldest first
 
     def get(self, resource: Resource, key: ObjectKey) -> KubeDict | None:
         """The newest known state of an object."""
@@ -38,11 +41,11 @@ class ClusterStore:
         slim = _slim(resource, item)
         key = key_of(slim)
         known = self._objects[resource.kind].get(key)
-        if known is not None and known["metadata"]["uid"] == slim["metadata"]["uid"]:
+        if self._removed.get(slim["metadata"]["uid"], -1) >= _version(slim):
+            return False
+        if known is not None:
             if _version(known) >= _version(slim):
                 return False
-            self._unlink(resource, key, known)
-        elif known is not None:
             self._unlink(resource, key, known)
         self._objects[resource.kind][key] = slim
         if owner := owner_of(slim):
@@ -50,25 +53,49 @@ class ClusterStore:
         return True
 
     def remove(self, resource: Resource, item: Mapping[str, Any]) -> bool:
-        """Forgets an object, unless another of that name has taken its place."""
-        key = key_of(item)
+        """Forgets an object, unless another of that name has taken its place or a newer state of it is known.
+
+        What was known of it before does not come back with a late event, a slow list or the answer to a write.
+        """
+        key, uid = key_of(item), item["metadata"]["uid"]
         known = self._objects[resource.kind].get(key)
-        if known is None or known["metadata"]["uid"] != item["metadata"]["uid"]:
+        if known is not None and known["metadata"]["uid"] != uid:
+            known = None
+        if known is not None and _version(known) > _version(item):
+            return False
+        self._removed[uid] = max(self._removed.pop(uid, 0), _version(item))
+        if len(self._removed) > REMEMBERED_REMOVALS:
+            del self._removed[next(iter(self._removed))]
+        if known is None:
             return False
         self._unlink(resource, key, known)
         del self._objects[resource.kind][key]
         return True
 
+    def uids(self, resource: Resource) -> frozenset[str]:
+        """What is known of a kind: the marks of mark and sweep, to be taken before a list is asked for."""
+        return frozenset(item["metadata"]["uid"] for item in self._objects[resource.kind].values())
+
     def replace(
-        self, resource: Resource, items: Iterable[Mapping[str, Any]], namespace: str | None = None
+        self,
+        resource: Resource,
+        items: Iterable[Mapping[str, Any]],
+        namespace: str | None = None,
+        marked: Collection[str] | None = None,
     ) -> list[KubeDict]:
-        """Takes over a full list: what it lacks is forgotten. Returns every object that is new, changed or gone."""
+        """Takes over a full list: what it lacks is forgotten. Returns every object that is new, changed or gone.
+
+        Only what was known before the list was asked for is forgotten (`marked`; None: everything): an object that was
+        created while the list was under way is not in it.
+        """
         listed = {key_of(item): item for item in items}
         changed = [dict(item) for item in listed.values() if self.upsert(resource, item)]
         gone = [
             known
             for key, known in list(self._objects[resource.kind].items())
-            if key not in listed and namespace in (None, key[0])
+            if key not in listed
+            and namespace in (None, key[0])
+            and (marked is None or known["metadata"]["uid"] in marked)
         ]
         for known in gone:
             self.remove(resource, known)

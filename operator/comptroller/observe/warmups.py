@@ -82,5 +82,5 @@ def read_message(text: str, finished_seconds: float) -> RunResult:
             for one in content.get("prefixes") or ()
         )
         return RunResult(bool(content.get("warm")), prefixes, str(content.get("error") or ""), finished_seconds)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return RunResult(False, (), f"the warm-up's pod ended without a result: {text[:200]!r}", finished_seconds)

@@ -145,7 +145,7 @@ def _local_pool(
         idle_usd_per_replica_hour=float(power.idle_usd_per_hour),
         busy_extra_usd_per_replica_hour=float(power.busy_extra_usd_per_hour),
         paused=annotation(store, key, PAUSED_ANNOTATION) == "true",
-        held_at=int(hold) if hold and hold.isdigit() else None,
+        held_at=int(hold) if hold and hold.isdecimal() else None,
     )
 
 

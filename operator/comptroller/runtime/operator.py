@@ -125,6 +125,7 @@ class Operator:
         """Takes over a full list of one kind; heals what the watch has lost."""
         namespaces: list[str | None] = list(self.settings.watch_namespaces) if resource.namespaced else []
         for namespace in namespaces or [None]:
+            marked = self.store.uids(resource)
             try:
                 items = [item async for item in self.client.list(resource, namespace)]
             except KubeError as error:
@@ -133,7 +134,7 @@ class Operator:
                         f"the API server does not serve {resource.plural}.{resource.group}: apply the files of crds/ first"
                     ) from error
                 raise
-            for item in self.store.replace(resource, items, namespace):
+            for item in self.store.replace(resource, items, namespace, marked):
                 self._changed(resource, item)
 
     def observe(self, resource: Resource, kind: str | None, item: Mapping[str, Any]) -> None:
