@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from comptroller.render.router.build import key_variable
+from comptroller.render.router.litellm import COOLDOWN_SECONDS
 
 from .plans import plans
 from .running import PYTHON, RunningRouter, running, wait_until_ready
@@ -24,10 +26,13 @@ def _upstreams() -> Iterator[dict[str, Upstream]]:
 
 
 @pytest.fixture
-def upstreams(_upstreams: dict[str, Upstream]) -> dict[str, Upstream]:
+def upstreams(_upstreams: dict[str, Upstream]) -> Iterator[dict[str, Upstream]]:
+    """The three backends, well and empty. After a test that made one fail, LiteLLM has time to forgive."""
     for upstream in _upstreams.values():
         upstream.reset()
-    return _upstreams
+    yield _upstreams
+    if any(upstream.failed for upstream in _upstreams.values()):
+        time.sleep(COOLDOWN_SECONDS + 0.5)
 
 
 @pytest.fixture(scope="session")

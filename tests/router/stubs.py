@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,8 +29,10 @@ class Upstream:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    failed: bool = False  # whether it has refused a request since the last reset
+
     def reset(self) -> None:
-        self.status, self.seconds = 200, 0.0
+        self.status, self.seconds, self.failed = 200, 0.0, False
         self.requests.clear()
         self.headers.clear()
 
@@ -59,6 +61,7 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             time.sleep(upstream.seconds)
             if upstream.status != 200:
+                upstream.failed = True
                 self.whole(upstream.status, {"error": {"message": f"{upstream.name} says {upstream.status}"}})
             elif body.get("stream"):
                 self.stream(body)
@@ -94,12 +97,14 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
                 time.sleep(0.02)
             if (body.get("stream_options") or {}).get("include_usage"):
                 self.event(self.frame(body, "chat.completion.chunk", choices=[], usage=upstream.usage()))
-            self.wfile.write(b"data: [DONE]\n\n")
+            with suppress(OSError):
+                self.wfile.write(b"data: [DONE]\n\n")
             self.close_connection = True
 
         def event(self, content: dict[str, Any]) -> None:
-            self.wfile.write(b"data: " + json.dumps(content).encode() + b"\n\n")
-            self.wfile.flush()
+            with suppress(OSError):  # the client may leave
+                self.wfile.write(b"data: " + json.dumps(content).encode() + b"\n\n")
+                self.wfile.flush()
 
     server = ThreadingHTTPServer(("127.0.0.1", upstream.port), Handler)
     server.daemon_threads = True

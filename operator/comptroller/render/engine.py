@@ -1,4 +1,5 @@
-"""The engines' dialects: image, command line, probe path and environment. One row per engine; adding one is adding a row.
+"""The engines' dialects: image, command line, probe path and environment. One row per engine; adding one is adding a
+row.
 
 Sources: each engine's own `--help` (vLLM 0.33, SGLang 0.5.23, llama.cpp b11549).
 """

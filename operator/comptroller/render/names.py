@@ -1,4 +1,5 @@
-"""Names of children and label values: functions of the parent's name alone, valid wherever Kubernetes wants a DNS label."""
+"""Names of children and label values: functions of the parent's name alone, valid wherever Kubernetes wants a DNS
+label."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def child_name(parent: str, suffix: str = "") -> str:
 
 
 def label_value(name: str) -> str:
-    """The name of an object as the value of a label: itself, or cut with a digest when it is longer than 63 characters."""
+    """The name of an object as the value of a label: itself, or cut with a digest when it is longer than 63
+    characters."""
     if len(name) <= LONGEST_LABEL:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from comptroller.api.cachewarmup import CacheWarmupSpec
-from comptroller.api.modelpool import EngineName
 from comptroller.api.settings import Settings
+from comptroller.render.labels import POOL, WARMUP, labels
+from comptroller.render.names import child_name
+from comptroller.render.replica import Replica
+from comptroller.render.warmup_job import warmup_config_map, warmup_job
 
+__all__ = ["POD_UID", "Replica", "warmup_children", "warmup_run_name"]
 
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One running pod of a local pool, as the warm-up must address it."""
-
-    pool: str  # name of the ModelPool
-    pod: str
-    pod_uid: str
-    ip: str
-    port: int
-    engine: EngineName
-    model: str  # name that the engine serves
-    slots: int  # llama.cpp: slots with a cache each (`render.engine.slots`); 1 for the other engines
+POD_UID = "comptroller.dev/pod-uid"
+"""Label of a run: the uid of the pod that it warms."""
 
 
 def warmup_children(
@@ -42,11 +37,18 @@ def warmup_children(
     started twice. `run` tells runs over the same prefixes apart ("start", or the scheduled time); `content` stands for
     the resource versions of referenced ConfigMaps and Secrets, so that a change of theirs is a new run.
     """
-    raise NotImplementedError
+    child = warmup_run_name(name, spec, replica, run=run, content=content)
+    ours = labels("warmup", name, "warmup", {WARMUP: name, POOL: replica.pool, POD_UID: replica.pod_uid})
+    return [
+        warmup_config_map(child, namespace, ours, spec, replica, owner),
+        warmup_job(child, namespace, ours, spec, owner, settings),
+    ]
 
 
 def warmup_run_name(
     name: str, spec: CacheWarmupSpec, replica: Replica, *, run: str = "start", content: str = ""
 ) -> str:
     """The name of the Job that `warmup_children` renders for the same arguments."""
-    raise NotImplementedError
+    prefixes = [prefix.model_dump(mode="json") for prefix in spec.prefixes]
+    told = json.dumps([prefixes, replica.pod_uid, replica.ip, replica.port, replica.model, replica.slots, run, content])
+    return child_name(name, f"-{hashlib.sha256(told.encode()).hexdigest()[:10]}")

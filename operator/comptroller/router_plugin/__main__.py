@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import sys
 
 from .config import Config
 
@@ -32,8 +31,9 @@ def main() -> None:
     from litellm.proxy.proxy_server import app
 
     from .gateway import Gateway
-    from .live import Live
+    from .live import Live, keep_wrong_requests_here
 
+    keep_wrong_requests_here()
     live = Live(config, options.config)
     app.add_middleware(Gateway, live=live)
     arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]
@@ -41,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

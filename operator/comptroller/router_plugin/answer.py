@@ -48,7 +48,7 @@ class Answer:
         await self._send(message)
 
     def left(self) -> None:
-        """The client has closed the connection."""
+        """The client has closed the connection: news only while the answer is not complete."""
         self._left = not self._finished
 
     def _begin(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -85,7 +85,7 @@ class Answer:
         metrics.REQUEST_SECONDS.labels(policy, route, self._pool).observe(self._clock() - self._arrived)
 
     def _outcome(self) -> str:
-        if self._left and not self._finished:
+        if self._left:
             return "disconnected"
         if not self._finished or self._broke or self._status >= 500:
             return "error"

@@ -12,9 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from . import guard, hooks, metrics
 from .answer import Answer, Send
-from .config import Config, Route
+from .config import Config, Route, Tenant
 from .errors import Refusal
-from .keys import Tenant, presented_key
+from .keys import presented_key
 from .live import Live
 
 Scope = MutableMapping[str, Any]
@@ -124,10 +124,13 @@ class Gateway:
         wants_usage = ask_for_usage(path, body)
         answer = Answer(admitted, arrived, asyncio.get_running_loop().time, send, drop_usage=not wants_usage)
         content = json.dumps(body).encode()
+        gone = asyncio.Event()
+        listening = asyncio.create_task(listen(receive, answer, gone))
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
-                await self.app(forwarded(scope, path, content, admitted), replay(content, receive, answer), answer.send)
+                await self.app(forwarded(scope, path, content, admitted), replay(content, gone), answer.send)
             finally:
+                listening.cancel()
                 answer.end()
 
 
@@ -135,14 +138,15 @@ UNAUTHORIZED = Refusal(
     401,
     "unauthorized",
     "invalid_api_key",
-    "a valid key is needed: send it as `Authorization: Bearer KEY`; whoever runs this policy has put it into the tenant's Secret",
+    "a valid key is needed: send it as `Authorization: Bearer KEY`; it is a value of the tenant's Secret",
 )
 
 
 def decide(
     config: Config, path: str, scope: Scope, body: dict[str, Any] | None, tenant: Tenant | None, route: Route | None
 ) -> dict[str, Any] | Refusal:
-    """The body to hand over, or why not. In this order: who, what, whether permitted, whether harmless, whether there is room."""
+    """The body to hand over, or why not. In this order: who, what, whether permitted, whether harmless, whether there
+    is room."""
     if tenant is None:
         return UNAUTHORIZED
     if body is None:
@@ -151,7 +155,10 @@ def decide(
         return unknown_route(config, tenant, body.get("model"))
     if not tenant.may_use(route.name):
         mine = ", ".join(name for name in config.routes if tenant.may_use(name)) or "none"
-        message = f"tenant {tenant.name} may not use route {route.name}; its routes here: {mine}. Ask for another or have spec.tenants changed"
+        message = (
+            f"tenant {tenant.name} may not use route {route.name}; its routes here: {mine}. "
+            "Ask for one of those, or have it added to the tenant in the policy's spec.tenants"
+        )
         return Refusal(403, "forbidden", "route_not_permitted", message)
     try:
         guard.check_headers(scope["headers"])
@@ -201,17 +208,23 @@ def forwarded(scope: Scope, path: str, content: bytes, admitted: hooks.Admitted)
     }
 
 
-def replay(content: bytes, receive: Receive, answer: Answer) -> Receive:
+async def listen(receive: Receive, answer: Answer, gone: asyncio.Event) -> None:
+    """Waits until the client has left. LiteLLM does not listen all the time, and uvicorn does not raise on `send`."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    answer.left()
+    gone.set()
+
+
+def replay(content: bytes, gone: asyncio.Event) -> Receive:
     """The body once, and after it only the news that the client has left."""
     pending = [content]
 
     async def wrapped() -> MutableMapping[str, Any]:
         if pending:
             return {"type": "http.request", "body": pending.pop(), "more_body": False}
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            answer.left()
-        return message
+        await gone.wait()
+        return {"type": "http.disconnect"}
 
     return wrapped
 

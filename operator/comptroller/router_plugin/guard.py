@@ -1,6 +1,6 @@
 """The sovereignty guard: a request carries what a model needs and nothing that steers the router.
 
-LiteLLM takes many instructions from the body: `fallbacks`, `api_base`, `user_config`, `metadata.tags`, credentials, ...;
+LiteLLM takes many instructions from the body (`fallbacks`, `api_base`, `user_config`, `metadata.tags`, credentials);
 in its stock configuration a client's `fallbacks` carried a restricted prompt to a hosted API. A list of forbidden names
 would be out of date with the next release, so this is a list of permitted ones, and the body is written anew from what
 was understood: no parser behind this one sees anything else.

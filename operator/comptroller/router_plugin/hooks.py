@@ -52,7 +52,8 @@ class Usage(CustomLogger):
         self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
 
     def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
-        """Books one answer: dollars = (input - cached) x input price + cached x cached price + output x output price."""
+        """Books one answer: dollars = (input - cached) x input price + cached x cached price + output x output
+        price."""
         live = current()
         if live is None:
             return

@@ -39,7 +39,7 @@ class Live:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 self.look()
-            except Exception:  # whatever is wrong with one version, the watch goes on for the next one
+            except Exception:
                 LOG.exception("the configuration could not be looked at")
 
     def look(self) -> None:
@@ -56,8 +56,9 @@ class Live:
         self._seen = config.digest
         try:
             swap(self.config, config)
-        except Exception as error:
-            LOG.error("configuration %s rejected, %s stays in force: %s", config.digest, self.config.digest, error)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001 - LiteLLM raises whatever it likes; the last good one stays
+            problem = f"{type(error).__name__}: {error}"
+            LOG.warning("configuration %s rejected, %s stays in force: %s", config.digest, self.config.digest, problem)
             metrics.RELOADS.labels("rejected").inc()
             return
         self.keys = KeyRing(config.tenants)
@@ -134,3 +135,22 @@ def limit(router: Any, wanted: Sequence[Mapping[str, Any]]) -> None:
             router.cache.in_memory_cache.delete_cache(key)
         else:
             running.max_parallel_requests = int(height)
+
+
+WRONG_REQUEST = frozenset({400, 413, 422})
+
+
+def keep_wrong_requests_here() -> None:
+    """LiteLLM's weighted failover also repeats a request that a backend has refused as wrong, such as a prompt that
+    is too long: each such mistake would be asked, and paid for, at every reserve. It is answered with the first
+    refusal."""
+    from litellm import Router
+
+    original = Router._maybe_run_weighted_failover
+
+    async def guarded(self: Any, exception: Exception, *args: Any, **kwargs: Any) -> Any:
+        if getattr(exception, "status_code", None) in WRONG_REQUEST:
+            return None
+        return await original(self, exception, *args, **kwargs)
+
+    Router._maybe_run_weighted_failover = guarded

@@ -32,14 +32,14 @@ SECONDS = (
 
 REQUESTS = Counter(
     "comptroller_router_requests_total",
-    "Arrivals, counted before anything else happens to them, also those that are shed. A request that could never be "
-    "served (no valid key, a route that is unknown or not permitted, a refused parameter) has route=unknown: it is not demand.",
+    "Arrivals, counted before anything else happens to them, also those that are shed. What could never be served (no "
+    "valid key, a route that is unknown or not permitted, a refused parameter) has route=unknown: it is no demand.",
     ["policy", "route", "tenant", "workflow", "step"],
 )
 RESPONSES = Counter(
     "comptroller_router_responses_total",
-    "Answers by outcome: ok, client_error, overloaded, error, disconnected, and refusals: shed, unauthorized, forbidden, "
-    "unknown_route, refused, malformed.",
+    "Answers by outcome: ok, client_error, overloaded, error, disconnected, and refusals: shed, unauthorized, "
+    "forbidden, unknown_route, refused, malformed.",
     ["policy", "route", "tenant", "pool", "outcome"],
 )
 TOKENS = Counter(

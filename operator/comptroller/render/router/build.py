@@ -97,8 +97,8 @@ def build_plans(
 
 
 def is_restricted(route: Route) -> bool:
-    """True when the route's data may reach no pool outside at all, whichever pools there are: then it has a router of its
-    own, without a hosted backend, without a key, without a path out.
+    """True when the route's data may reach no pool outside at all, whichever pools there are: then it has a router of
+    its own, without a hosted backend, without a key, without a path out.
 
     >>> from comptroller.api.routingpolicy import Backend, DataRules
     >>> is_restricted(Route(name="a", backends=[Backend(pool="p")], data=DataRules(perimeters=["onPremises"])))
@@ -113,7 +113,8 @@ def is_restricted(route: Route) -> bool:
 
 
 def permits(route: Route, pool: ModelPoolSpec) -> bool:
-    """Whether the route's data may go to this pool. Asked again here although the allocator has asked: belt and braces."""
+    """Whether the route's data may go to this pool. Asked again here although the allocator has asked: belt and
+    braces."""
     if route.data is None:
         return True
     if route.data.jurisdictions and pool.location.jurisdiction not in route.data.jurisdictions:
@@ -132,8 +133,8 @@ def unreachable_backends(
             pool = pools.get(f"{namespace}/{backend.pool}")
             if is_restricted(route) and pool is not None and pool.hosted is not None and permits(route, pool):
                 problems.append(
-                    f"spec.routes[{index}].backends[{position}]: {backend.pool} is hosted, and route {route.name} may not "
-                    "leave the perimeter; its router has no path to hosted APIs. Name a local pool, or permit external"
+                    f"spec.routes[{index}].backends[{position}]: {backend.pool} is hosted, and route {route.name} may "
+                    "not leave the perimeter: its router has no path to hosted APIs. Name a local pool, or permit external"
                 )
     return tuple(problems)
 
@@ -213,7 +214,8 @@ class _Builder:
         )
 
     def inside_pools(self, routes: Sequence[Route]) -> tuple[tuple[str, int], ...]:
-        """Every local pool that a route may use, also while it has no replica: the network policy must not lag behind."""
+        """Every local pool that a route may use, also while it has no replica: the network policy must not lag
+        behind."""
         found = set()
         for route in routes:
             for backend in route.backends:
@@ -223,8 +225,8 @@ class _Builder:
         return tuple(sorted(found))
 
     def keys(self, routes: Sequence[Route]) -> tuple[SecretMount, ...]:
-        """Keys of all hosted pools that the routes may use: they follow the spec, not the plan, so that a new split never
-        changes the router's pods."""
+        """Keys of all hosted pools that the routes may use: they follow the spec, not the plan, so that a new split
+        never changes the router's pods."""
         names = {
             backend.pool
             for route in routes
@@ -244,8 +246,8 @@ class _Builder:
     def _reserve(
         self, route: Route, plan: RoutePlan | None, usable: Mapping[str, Backend], weights: Mapping[str, int]
     ) -> list[str]:
-        """Pools that are tried when the planned ones are full or failing, in the decision's order. Local pools without a
-        replica are not tried. A route that queues or rejects under load has no hosted reserve."""
+        """Pools that are tried when the planned ones are full or failing, in the decision's order. Local pools
+        without a replica are not tried. A route that queues or rejects under load has no hosted reserve."""
         order = list(plan.spill_order) if plan else sorted(usable)
         reserve = []
         for pool in dict.fromkeys(order):
@@ -261,14 +263,11 @@ class _Builder:
     ) -> RouterBackend:
         pool, state = self.pools[key], self.states[key]
         local, hosted = pool.local, pool.hosted
-        if local is not None and backend.adapter is not None:
-            model = backend.adapter
-        else:
-            model = pool.model.name
+        adapter = backend.adapter if local is not None else None
         address = pool_address(backend.pool, self.namespace, local.engine.port) if local is not None else None
         return RouterBackend(
             pool=key,
-            model=model,
+            model=adapter or pool.model.name,
             inside=local is not None,
             provider=hosted.provider if hosted is not None else None,
             address=address if hosted is None else hosted.base_url,
@@ -284,10 +283,10 @@ class _Builder:
     def _limit(self, key: str, weight: int, route: Route, plan: RoutePlan | None, routers: int) -> int | None:
         """Requests that one router process may have in flight on this backend.
 
-        A limit holds for one route in one process, so the pool's whole concurrency is divided: by the route's part of the
-        pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of router processes.
-        3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 = 60. A route that
-        queues has no limit inside: the engine's own queue is where it waits.
+        A limit holds for one route in one process, so the pool's whole concurrency is divided: by the route's part of
+        the pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of router
+        processes. 3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 =
+        60. A route that queues has no limit inside: the engine's own queue is where it waits.
         """
         state = self.states[key]
         if state.max_concurrency is None:

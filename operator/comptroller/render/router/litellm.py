@@ -56,7 +56,7 @@ _PREFIX: Mapping[Provider, str] = {
     Provider.FIREWORKS: "fireworks_ai",
     Provider.OPENAI_COMPATIBLE: "openai",
 }
-_BREAKPOINTS = {
+_BREAKPOINTS: Mapping[str, Mapping[str, Any]] = {
     "tools": {"location": "tool_config"},
     "system": {"location": "message", "role": "system"},
     "lastMessage": {"location": "message", "index": -1},
@@ -107,6 +107,7 @@ def litellm_config(plan: RouterPlan) -> str:
             "custom_auth": f"{PLUGIN}.hooks.authenticate",
             "reject_clientside_metadata_tags": True,
             "disable_budget_reservation": True,
+            "cancel_on_disconnect": True,  # else a GPU goes on for a client that has left
         },
         "x_comptroller": _section(plan),
     }
@@ -265,7 +266,8 @@ def _container(plan: RouterPlan, spec: RoutingPolicySpec, settings: Settings) ->
         "args": ["--config", f"{CONFIG_FOLDER}/config.yaml", "--port", str(PORT)],
         "env": _env(plan),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        # LiteLLM takes 320 MiB when idle and leaks slowly (BerriAI/litellm#27954): the limit ends a pod before the node.
+        # LiteLLM takes 320 MiB when idle and leaks slowly (BerriAI/litellm#27954): the limit ends a pod before the
+        # node.
         "resources": spec.router.resources
         or {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": container_security(read_only=False),

@@ -1,4 +1,5 @@
-"""The neutral router plan: routes -> ordered, weighted, limited backends. Each renderer turns it into one router's files."""
+"""The neutral router plan: routes -> ordered, weighted, limited backends. Each renderer turns it into one router's
+files."""
 
 from __future__ import annotations
 

@@ -1,0 +1,21 @@
+"""One running pod of a local pool, as a warm-up must address it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comptroller.api.modelpool import EngineName
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running pod of a local pool, as a warm-up must address it."""
+
+    pool: str  # name of the ModelPool
+    pod: str
+    pod_uid: str
+    ip: str
+    port: int
+    engine: EngineName
+    model: str  # name that the engine serves
+    slots: int  # llama.cpp: slots with a cache each (`render.engine.slots`); 1 for the other engines

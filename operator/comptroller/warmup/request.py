@@ -1,0 +1,69 @@
+"""One request with a prefix: streamed, one token out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from comptroller.warmup.plan import PlannedPrefix
+
+
+class RefusedError(ValueError):
+    """The engine says that the request is wrong: asking again gives the same answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the engine says about one request."""
+
+    first_token_seconds: float
+    prompt_tokens: int
+    cached_tokens: int
+
+
+async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, question: str, slot: int | None) -> Answer:
+    """Sends the prefix with a short question behind it.
+
+    One token out, as no tokens are refused by vLLM; streamed, so that the time to the first token is seen. `slot` picks
+    the cache on llama.cpp. Raises `httpx.HTTPError` when another try may help, `RefusedError` when none does.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [*prefix.messages, {"role": "user", "content": question}],
+        "max_tokens": 1,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if prefix.tools:
+        body["tools"] = list(prefix.tools)
+    if slot is not None:
+        body |= {"id_slot": slot, "cache_prompt": True}
+    sent = time.monotonic()
+    first: float | None = None
+    usage: Mapping[str, Any] = {}
+    timings: Mapping[str, Any] = {}
+    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        if response.status_code >= 400:
+            await response.aread()
+        if 400 <= response.status_code < 500 and response.status_code not in (408, 409, 429):
+            raise RefusedError(f"prefix {prefix.name}: {response.status_code} {response.text[:300]}")
+        response.raise_for_status()
+        async for line in response.aiter_lines():
+            if not line.startswith("data: {"):
+                continue
+            event = json.loads(line[6:])
+            if first is None and event.get("choices"):
+                first = time.monotonic() - sent
+            usage = event.get("usage") or usage
+            timings = event.get("timings") or timings
+    if first is None:
+        raise httpx.RemoteProtocolError(f"prefix {prefix.name}: the answer ended before its first token")
+    prompt = int(usage.get("prompt_tokens") or timings.get("cache_n", 0) + timings.get("prompt_n", 0))
+    details = usage.get("prompt_tokens_details") or {}
+    return Answer(first, prompt, int(details.get("cached_tokens") or timings.get("cache_n") or 0))
