@@ -143,7 +143,6 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
         "shadowPriceUsdPerGpuHour": None if shadow is None else decimal_text(shadow),
     }
     profile = snapshot_pool.profile
-    since = context.state.desired_since_seconds.get(name)
     measured_startup = found.startup_seconds()
     unknown = _unknown(picture, name)
     conditions = [
@@ -161,11 +160,20 @@ def _local_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture
     ]
     return {
         "modelClass": local.accelerator.class_,
+        "summary": without_none(
+            {
+                "want": str(target.replicas),
+                "ready": str(ready),
+                "warm": str(found.warm),
+                "utilisation": None if target.utilisation is None else percent(target.utilisation),
+                "usdPerMillionTokens": None if per_million is None else usd_text(per_million),
+            }
+        ),
         "replicas": {"desired": target.replicas, "ready": ready, "warm": found.warm, "starting": len(found.starting)},
         "allocation": without_none(
             {
                 "desired": target.replicas,
-                "since": context.now()[1] if since is None else timestamp(since),
+                "since": _since(context, live, name, target.replicas),
                 "reason": reason.value,
                 "message": message[:1024],
                 "explained": _alternatives(picture)[:4096],
@@ -223,6 +231,16 @@ def _hosted_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pictur
             *honoured(live["kind"], spec, generation),
         ],
     }
+
+
+def _since(context: Context, live: Mapping[str, Any], pool: str, wanted: int) -> str:
+    """When the wanted count last changed: as this process saw it, else as the status remembers."""
+    if (seen := context.state.desired_since_seconds.get(pool)) is not None:
+        return timestamp(seen)
+    remembered = (live.get("status") or {}).get("allocation") or {}
+    if remembered.get("desired") == wanted and "since" in remembered:
+        return str(remembered["since"])
+    return context.now()[1]
 
 
 def _blended(price: HostedPrice, settings: Settings) -> float:
