@@ -36,10 +36,9 @@ class WorkQueue(Generic[Key]):
 
     def add(self, key: Key, after_seconds: float = 0.0) -> None:
         """Asks for work on a key, now or later. The earliest of several requests counts."""
-        if key in self._active:
-            if after_seconds <= 0:
-                self._dirty.add(key)
-                return
+        if key in self._active and after_seconds <= 0:
+            self._dirty.add(key)
+            return
         due = monotonic_seconds() + max(0.0, after_seconds)
         if key in self._when and self._when[key] <= due:
             return
@@ -50,7 +49,7 @@ class WorkQueue(Generic[Key]):
     def retry(self, key: Key, after_seconds: float | None = None) -> float:
         """Asks for work on a key that failed; returns the delay: 0.2 s, doubled each time, at most 5 minutes."""
         failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
+        self._failures[key] = min(failures + 1, 64)  # a float holds no 2 ** 1024: that is four days of failing
         delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**failures) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         delay = max(delay, after_seconds or 0.0)
         self.add(key, delay)
