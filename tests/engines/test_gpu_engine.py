@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
 from e2e.engines.gpu_engine import EngineSettings, GpuEngine, settings_from
 from e2e.engines.iteration_time import IterationTime
 from e2e.engines.scheduler import Limits
-from prometheus_client.parser import text_string_to_metric_families
 
 FAST = IterationTime(time_factor=0.01)
 SETTINGS = EngineSettings(model="qwen", iteration_time=FAST, prompt_tokens_details=True)

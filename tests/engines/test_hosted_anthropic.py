@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from e2e.engines.hosted_account import HostedSettings
 from e2e.engines.hosted_anthropic import HostedAnthropic
 from e2e.engines.hosted_latency import Latency

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
 from e2e.engines.hosted_account import HostedSettings
 from e2e.engines.hosted_flags import read_keys, read_settings
 from e2e.engines.hosted_latency import Latency
 from e2e.engines.hosted_openai import HostedOpenai
 from e2e.engines.hosted_prices import OPENAI_PRICES, Tokens, read_prices
-from prometheus_client.parser import text_string_to_metric_families
 
 KEY = {"Authorization": "Bearer sk-a"}
 SETTINGS = HostedSettings(

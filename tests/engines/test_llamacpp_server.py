@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from e2e.engines.tiny_model import Shape, write_tiny_model
 
 pytest.importorskip("xllamacpp")

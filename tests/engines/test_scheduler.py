@@ -4,11 +4,12 @@ import dataclasses
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from e2e.engines.iteration_time import IterationTime
 from e2e.engines.scheduler import Iteration, Limits, Request, RequestTooLongError, Scheduler, Sequence, State
 from e2e.engines.tokens import tokenize
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TEN_PLUS_ONE = IterationTime(alpha_ms=10, beta_ms=1, gamma_ms=0)
 REAL = IterationTime(alpha_ms=6.1, beta_ms=0.05, gamma_ms=0.0004)

@@ -1,8 +1,9 @@
 """The tokenizer: equal text, equal tokens; a conversation continued starts with the tokens it had."""
 
-from e2e.engines.tokens import count_tokens, generated_text, render_chat, tokenize
 from hypothesis import given
 from hypothesis import strategies as st
+
+from e2e.engines.tokens import count_tokens, generated_text, render_chat, tokenize
 
 
 def test_four_ascii_characters_are_one_token() -> None:

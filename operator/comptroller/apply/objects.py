@@ -9,7 +9,7 @@ from typing import Any
 from comptroller.apply.drift import HASH_ANNOTATION, matches, project, with_fingerprint
 from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, ObjectKey, Resource, key_of, owner_of
-from comptroller.observe.store import ClusterStore
+from comptroller.kube.store import ClusterStore
 
 
 class NameTakenError(Exception):

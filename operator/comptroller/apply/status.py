@@ -14,7 +14,7 @@ from comptroller.api.conditions import ConditionType
 from comptroller.apply.drift import matches
 from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, key_of
-from comptroller.observe.store import ClusterStore
+from comptroller.kube.store import ClusterStore
 
 QUIET_SECONDS = 30.0
 RELATIVE_CHANGE = 0.1

@@ -8,8 +8,8 @@ from typing import Any
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
 from comptroller.api.settings import GpuClass
 from comptroller.kube.resources import NODE, POD
+from comptroller.kube.store import ClusterStore
 from comptroller.observe.replicas import POOL_LABEL, condition_of
-from comptroller.observe.store import ClusterStore
 
 
 def gpu_inventory(store: ClusterStore, classes: Mapping[str, GpuClass]) -> dict[tuple[str, str], Measurement]:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from comptroller.kube.resources import POD, KubeDict
-from comptroller.observe.store import ClusterStore
+from comptroller.kube.store import ClusterStore
 
 POOL_LABEL = "comptroller.dev/pool"
 WARM_CONDITION = "comptroller.dev/cache-warm"

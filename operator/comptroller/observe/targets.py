@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from comptroller.kube.resources import POD
+from comptroller.kube.store import ClusterStore
 from comptroller.observe.replicas import POOL_LABEL
-from comptroller.observe.store import ClusterStore
 
 POLICY_LABEL = "comptroller.dev/policy"
 PORT_NAMES = ("http", "metrics")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from comptroller.kube.resources import JOB, POD, KubeDict
+from comptroller.kube.store import ClusterStore
 from comptroller.observe.replicas import moment
-from comptroller.observe.store import ClusterStore
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
 

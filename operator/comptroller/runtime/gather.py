@@ -24,10 +24,10 @@ from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import GpuClass, Settings
 from comptroller.economics.ownership import RunningCost, running_cost
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, ObjectKey
+from comptroller.kube.store import ClusterStore
 from comptroller.observe.inventory import gpu_inventory
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
 from comptroller.observe.replicas import PoolReplicas
-from comptroller.observe.store import ClusterStore
 from comptroller.runtime.state import Specs, State
 
 PAUSED_ANNOTATION = "comptroller.dev/paused"

@@ -29,9 +29,9 @@ from comptroller.kube.resources import (
     key_of,
     owner_of,
 )
+from comptroller.kube.store import ClusterStore
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import pool_of
-from comptroller.observe.store import ClusterStore
 from comptroller.observe.targets import scrape_targets
 from comptroller.observe.warmups import JOB_LABEL
 from comptroller.runtime.clock import monotonic_seconds, now_seconds

@@ -15,7 +15,7 @@ from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import Settings
 from comptroller.economics.prices import price_lookup
 from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, ROUTING_POLICY, Resource, key_of
-from comptroller.observe.store import ClusterStore
+from comptroller.kube.store import ClusterStore
 from comptroller.runtime.state import Specs
 
 

@@ -87,9 +87,11 @@ def planned_state(before: Snapshot, decision: Decision, *, ready: bool = False, 
         serving = target if ready else min(pool.serving, target)
         pools.append(
             replace(
-                pool, serving=serving, previous=target,
+                pool,
+                serving=serving,
+                previous=target,
                 starting=tuple(StartingReplica(60.0) for _ in range(target - serving)),
-            )  # fmt: skip
+            )
         )
     return replace(
         before, local_pools=tuple(pools), memory=decision.memory, at_seconds=before.at_seconds + after_seconds

@@ -9,7 +9,7 @@ from comptroller.apply.events import EventRecorder
 from comptroller.apply.objects import Applier
 from comptroller.apply.status import StatusWriter
 from comptroller.kube.client import KubeClient
-from comptroller.observe.store import ClusterStore
+from comptroller.kube.store import ClusterStore
 from comptroller.runtime.clock import micro_timestamp, now_seconds, timestamp
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.state import Picture, State
