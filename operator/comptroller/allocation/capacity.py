@@ -149,7 +149,9 @@ def _steady_state(queue: _Queue, arrivals: Floats) -> tuple[Floats, Floats, Floa
     power = rho**waiting_places
     row = weights[:, -1] * rho * (1.0 - power) / (1.0 - rho)
     total = weights.sum(axis=1) + row
-    waiting = weights[:, -1] * rho * (1.0 - (waiting_places + 1) * power + waiting_places * power * rho) / (1.0 - rho) ** 2
+    waiting = (
+        weights[:, -1] * rho * (1.0 - (waiting_places + 1) * power + waiting_places * power * rho) / (1.0 - rho) ** 2
+    )
     batch = ((weights * n).sum(axis=1) + row * queue.places) / total
     throughput = arrivals * (1.0 - weights[:, -1] * power / total)
     fixed = queue.output_tokens * queue.alpha_ms + queue.prompt_ms

@@ -12,8 +12,8 @@ from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
 from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
 from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
-from comptroller.allocation.programme import Bounds, inventory_limit, group_of
-from comptroller.allocation.snapshot import Memory, Rules, Snapshot
+from comptroller.allocation.programme import Bounds, group_of, inventory_limit
+from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.allocation.solve import RELATIVE_GAP, routed_plan, shadow_prices, sized_plan
 from comptroller.allocation.stabilise import Hold, delayed, firm_holds, within_inventory
 
@@ -32,7 +32,9 @@ def decide(snapshot: Snapshot) -> Decision:
     # 3. Size for the demand with burst headroom, within the bounds that hold whatever is wanted.
     rates = sizing_rates(problem, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
-    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules)
+    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(
+        problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules
+    )
     gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
     wanted = sized_plan(problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules, absolute_gap_usd=gap)
     # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
@@ -81,7 +83,12 @@ def _bounds(holds: Mapping[str, Hold]) -> dict[str, Bounds]:
 
 
 def _settled(
-    snapshot: Snapshot, problem: Problem, rates: Mapping[str, float], holds: Mapping[str, Hold], wanted: Plan, gap: float
+    snapshot: Snapshot,
+    problem: Problem,
+    rates: Mapping[str, float],
+    holds: Mapping[str, Hold],
+    wanted: Plan,
+    gap: float,
 ) -> Plan:
     """The plan that is kept to: what is wanted, not below the floors, unless staying is at least as good.
 
@@ -130,7 +137,9 @@ def _at_measured_rates(plan: Plan, problem: Problem, asked: Mapping[str, float])
     )
 
 
-def _shares(problem: Problem, plan: Plan, asked: Mapping[str, float], serving: Mapping[str, int]) -> dict[str, dict[str, float]]:
+def _shares(
+    problem: Problem, plan: Plan, asked: Mapping[str, float], serving: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
     """Shares by route and pool. They sum to 1 less what is shed; held routes keep theirs."""
     shares = {key: dict(held) for key, held in problem.held.items()}
     for key, rate in asked.items():

@@ -20,7 +20,9 @@ class PoolTarget:
     replicas: int
     previous: int
     reason: Reason
-    message: str  # "2 -> 4: 31 rps of extraction need 3.4 replicas at TTFT 800 ms; spilling instead would cost $11.20/h"
+    message: (
+        str  # "2 -> 4: 31 rps of extraction need 3.4 replicas at TTFT 800 ms; spilling instead would cost $11.20/h"
+    )
     needed_replicas: float  # load over capacity, not rounded
     utilisation: float | None  # planned load over the capacity of the serving replicas; None when nothing serves
     requests_per_second: float

@@ -41,7 +41,9 @@ def pool_target(outcome: Outcome, pool: LocalPool) -> PoolTarget:
 def _loading(outcome: Outcome, pool: LocalPool) -> list[Pair]:
     """The pairs that load the pool, the largest first."""
     flows = outcome.sized.flows
-    pairs = [pair for pair in outcome.problem.by_pool[pool.key] if flows.get((pair.route, pool.key), 0.0) > VISIBLE_RATE]
+    pairs = [
+        pair for pair in outcome.problem.by_pool[pool.key] if flows.get((pair.route, pool.key), 0.0) > VISIBLE_RATE
+    ]
     return sorted(pairs, key=lambda pair: (-flows[pair.route, pool.key], pair.route))
 
 
@@ -106,7 +108,7 @@ def _message(outcome: Outcome, pool: LocalPool, target: int, reason: Reason) -> 
     change = f"{base} -> {target}" if target != base else f"Stays at {target}"
     ready = f"{pool.serving} of {target} are ready"
     wanted = outcome.wanted.replicas[pool.key]
-    rules = outcome.snapshot.rules
+    delay = number(outcome.snapshot.rules.scale_down_delay_seconds)
     if reason is Reason.PAUSED:
         text = f"Paused at {target} by the annotation comptroller.dev/paused; remove it to resume"
     elif reason is Reason.HELD:
@@ -118,7 +120,7 @@ def _message(outcome: Outcome, pool: LocalPool, target: int, reason: Reason) -> 
     elif reason is Reason.HOLDING_RESTART:
         text = f"{change}: the operator has restarted and nothing is scaled down before a full window of data"
     elif reason is Reason.STABILISING:
-        text = f"{change}: {wanted} would do now; scaled down once that has lasted {number(rules.scale_down_delay_seconds)} s"
+        text = f"{change}: {wanted} would do now; scaled down once that has lasted {delay} s"
     elif reason is Reason.CAPACITY_SHORT:
         text = f"{change}: {_need(outcome, pool)}, but {_short_of(outcome, pool, target)}"
     elif reason is Reason.SCALING_UP:
@@ -185,18 +187,26 @@ def hosted_use(outcome: Outcome, key: str) -> HostedUse:
     later = outcome.steady.rate(outcome.problem, key)
     starting = sum(max(0, outcome.sized.replicas[k] - outcome.serving[k]) for k in outcome.problem.local)
     if pool.paused:
-        reason, text = Reason.PAUSED, "Paused by the annotation comptroller.dev/paused: carries nothing; remove it to resume"
+        reason, text = (
+            Reason.PAUSED,
+            "Paused by the annotation comptroller.dev/paused: carries nothing; remove it to resume",
+        )
     elif not pool.available:
         why = outcome.unknowns.get(key, "its circuit is open")
         reason, text = Reason.UNREACHABLE, f"Carries nothing: {why}"
     elif planned + held <= VISIBLE_RATE:
         reason, text = Reason.STANDBY, "Permitted, and not needed now"
     elif planned <= VISIBLE_RATE:
-        reason, text = Reason.HOLDING_UNKNOWN, f"Keeps its last shares, about {number(held)} rps, since demand is unknown"
+        reason, text = (
+            Reason.HOLDING_UNKNOWN,
+            f"Keeps its last shares, about {number(held)} rps, since demand is unknown",
+        )
     elif starting and later < planned - VISIBLE_RATE:
         rest = f"; then {number(later)} rps stay" if later > VISIBLE_RATE else ""
         reason = Reason.SPILL_WHILE_STARTING
-        text = f"Carries {number(planned + held)} rps at {usd(money)}/h until {starting} more {_are(starting)} ready{rest}"
+        text = (
+            f"Carries {number(planned + held)} rps at {usd(money)}/h until {starting} more {_are(starting)} ready{rest}"
+        )
     else:
         names = listed([outcome.problem.routes[p.route].name for p in pairs if _rate(outcome, p) > VISIBLE_RATE])
         share = percent(money / outcome.steady_usd) if outcome.steady_usd > 0.0 else "0%"

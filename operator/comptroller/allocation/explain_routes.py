@@ -124,5 +124,6 @@ def _quality(outcome: Outcome, route: Route) -> str:
     missing = outcome.now.shortfall.get(route.key, 0.0)
     if missing > 1e-4 and outcome.problem.rates[route.key] > 0.0:
         lack = missing / outcome.problem.rates[route.key]
-        return f"; the pass rate is {number(lack)} below the minimum of {number(route.minimum_pass_rate)}, for the better pools are full"
+        floor = number(route.minimum_pass_rate)
+        return f"; the pass rate is {number(lack)} below the minimum of {floor}, for the better pools are full"
     return ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Pair, Problem
-from comptroller.allocation.programme import Bounds, held_load, hosted_limits, inventory_limit, group_of, measure_of
+from comptroller.allocation.programme import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
 from comptroller.allocation.snapshot import Measurement
 
 
@@ -16,7 +16,7 @@ def greedy_plan(
     bounds: Mapping[str, Bounds],
     gpus: Mapping[tuple[str, str], Measurement],
 ) -> Plan:
-    """Replicas at their lower bounds, raised for what is left as far as bounds and GPUs allow; then hosted; then shed."""
+    """Replicas at their lower bounds, raised as far as bounds and GPUs allow; then hosted pools; then shed."""
     room = _Room(problem, bounds, gpus)
     flows: dict[tuple[str, str], float] = {}
     shed: dict[str, float] = {}

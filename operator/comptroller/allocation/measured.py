@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from comptroller.allocation.snapshot import HostedPool, LocalPool, Measurement, Route, Sample, Snapshot, Unknown
+from comptroller.allocation.snapshot import (
+    HostedPool,
+    LocalPool,
+    Measurement,
+    Memory,
+    Route,
+    Sample,
+    Snapshot,
+    Unknown,
+)
 
 ABSURD_REQUESTS_PER_SECOND = 1e6
 ABSURD_TOKENS = 1e8
@@ -20,7 +29,11 @@ def known(measurement: Measurement, limit: float = ABSURD_REQUESTS_PER_SECOND) -
 
 def why_unknown(measurement: Measurement) -> str:
     """The reason for not knowing, in words."""
-    return measurement.reason if isinstance(measurement, Unknown) else f"the sample is {measurement.value:g}"
+    if isinstance(measurement, Unknown):
+        return measurement.reason
+    if math.isnan(measurement.value):
+        return "the sample is not a number"
+    return f"a sample of {measurement.value:g} cannot be true"
 
 
 def cleaned(snapshot: Snapshot) -> tuple[Snapshot, dict[str, str]]:
@@ -39,7 +52,36 @@ def cleaned(snapshot: Snapshot) -> tuple[Snapshot, dict[str, str]]:
         gpus[key] = Unknown(why_unknown(found)) if value is None else Sample(math.floor(value + 1e-9))
         if value is None:
             unknowns[f"gpus {key[0]} {key[1]}".strip()] = why_unknown(found)
-    return replace(snapshot, routes=routes, local_pools=local, hosted_pools=hosted, gpus=gpus), unknowns
+    return (
+        replace(
+            snapshot,
+            routes=routes,
+            local_pools=local,
+            hosted_pools=hosted,
+            gpus=gpus,
+            memory=_clean_memory(snapshot.memory),
+        ),
+        unknowns,
+    )
+
+
+def _clean_memory(memory: Memory) -> Memory:
+    """Memory comes from a status or a file: what cannot be true is forgotten."""
+    shares = {
+        route: {pool: share for pool, share in sorted(before.items()) if 0.0 <= share <= 1.0}
+        for route, before in sorted(memory.shares.items())
+    }
+    return Memory(
+        below_since_seconds={
+            pool: since for pool, since in sorted(memory.below_since_seconds.items()) if math.isfinite(since[0])
+        },
+        shares={route: kept for route, kept in shares.items() if kept},
+        requests_per_second={
+            route: rate
+            for route, rate in sorted(memory.requests_per_second.items())
+            if 0.0 <= rate <= ABSURD_REQUESTS_PER_SECOND
+        },
+    )
 
 
 def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
@@ -74,7 +116,7 @@ def _clean_local(pool: LocalPool, unknowns: dict[str, str]) -> LocalPool:
     if not all(math.isfinite(one) and one >= 0.0 for one in speeds) or profile.alpha_ms <= 0.0:
         unknowns[pool.key] = "the speed profile is not a number"
         held = pool.held_at if pool.held_at is not None else pool.existing if pool.previous is None else pool.previous
-        pool = replace(pool, held_at=held, profile=replace(profile, alpha_ms=50.0, beta_ms=0.1, gamma_ms=0.0))
+        pool = replace(pool, held_at=held, profile=replace(profile, alpha_ms=10.0, beta_ms=0.1, gamma_ms=0.0))
     return replace(
         pool,
         startup_seconds=_within(pool.startup_seconds, 0.0, 86400.0, otherwise=180.0),
@@ -99,7 +141,17 @@ def _clean_hosted(pool: HostedPool, unknowns: dict[str, str]) -> HostedPool:
             cached_input_usd_per_million_tokens=0.0,
             output_usd_per_million_tokens=0.0,
         )
-    return replace(pool, mean_latency_seconds=_within(pool.mean_latency_seconds, 0.01, 3600.0, otherwise=2.0))
+    return replace(
+        pool,
+        mean_latency_seconds=_within(pool.mean_latency_seconds, 0.01, 3600.0, otherwise=2.0),
+        requests_per_minute=_limit(pool.requests_per_minute),
+        tokens_per_minute=_limit(pool.tokens_per_minute),
+    )
+
+
+def _limit(value: float | None) -> float | None:
+    """A limit that is no number is no limit: the router learns the true one from the provider's 429s."""
+    return max(value, 0.0) if value is not None and math.isfinite(value) else None
 
 
 def _within(value: float, low: float, high: float, *, otherwise: float) -> float:

@@ -1,7 +1,8 @@
 """The snapshot as the programme sees it: who may answer whom, at which price, with which share of a replica.
 
 Sovereignty is decided here and only here: a (route, pool) pair that the route's data rules forbid is not created, so no
-solver, rounding or fallback can ever give it a request. `audit.py` checks the outcome from the raw specs, with other code.
+solver, rounding or fallback can ever give it a request. `audit.py` checks the outcome from the raw specs, with code of
+its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from comptroller.allocation.measured import known
 from comptroller.allocation.snapshot import BackendRule, HostedPool, LocalPool, Route, Snapshot
 
 SECONDS_PER_HOUR = 3600.0
+EXTERNAL = "external"  # the perimeter of everything that a hosted API may be in
 ASSUMED_PEAK_RATIO = 1.1  # peak over mean while no peak is measured: the safety margin of inferno
 
 Pool = LocalPool | HostedPool
@@ -82,15 +84,19 @@ def _by_pool(pairs: Mapping[str, tuple[Pair, ...]], pools: list[str]) -> dict[st
 
 
 def permits(route: Route, pool: Pool) -> bool:
-    """Whether the route's data may reach the pool. An empty list permits any."""
+    """Whether the route's data may reach the pool. An empty list permits any.
+
+    Rules that do not permit the external perimeter put a route on a router without keys and without a way out: for it
+    no hosted pool exists, not even one that declares itself inside.
+    """
+    if isinstance(pool, HostedPool) and route.perimeters and EXTERNAL not in route.perimeters:
+        return False
     return (not route.jurisdictions or pool.jurisdiction in route.jurisdictions) and (
         not route.perimeters or pool.perimeter in route.perimeters
     )
 
 
-def permitted_pairs(
-    route: Route, local: Mapping[str, LocalPool], hosted: Mapping[str, HostedPool]
-) -> tuple[Pair, ...]:
+def permitted_pairs(route: Route, local: Mapping[str, LocalPool], hosted: Mapping[str, HostedPool]) -> tuple[Pair, ...]:
     """The pairs that exist for a route, in order of the pools' keys; each pool once.
 
     `onOverload: queue` and `reject` mean: rather wait, or refuse, than go out. Such a route gets hosted pairs only if
@@ -98,7 +104,9 @@ def permitted_pairs(
     """
     rules = {rule.pool: rule for rule in reversed(route.backends)}
     inside = [
-        _local_pair(route, rules[key], local[key]) for key in sorted(rules) if key in local and permits(route, local[key])
+        _local_pair(route, rules[key], local[key])
+        for key in sorted(rules)
+        if key in local and permits(route, local[key])
     ]
     if inside and route.on_overload != "spill":
         return tuple(inside)

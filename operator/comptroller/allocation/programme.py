@@ -119,7 +119,9 @@ def build_programme(
 def dearest_usd(problem: Problem) -> float:
     """The dearest way to answer one request/s, in US dollars per hour; 1 if all is free."""
     costs = [
-        pair.usd + pair.regret_usd + _idle(problem, pair) * pair.replicas for ps in problem.pairs.values() for pair in ps
+        pair.usd + pair.regret_usd + _idle(problem, pair) * pair.replicas
+        for ps in problem.pairs.values()
+        for pair in ps
     ]
     return max(costs, default=0.0) or 1.0
 
@@ -264,7 +266,9 @@ def inventory_limit(
 ) -> float | None:
     """GPUs that the group's pools may hold together; None while the inventory is unknown (bounds then hold instead)."""
     found = known(gpus[group])
-    lows = sum(pool.gpus_per_replica * bounds[key].low for key, pool in problem.local.items() if group_of(pool) == group)
+    lows = sum(
+        pool.gpus_per_replica * bounds[key].low for key, pool in problem.local.items() if group_of(pool) == group
+    )
     return None if found is None else max(found, float(lows))
 
 

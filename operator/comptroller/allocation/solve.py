@@ -22,7 +22,7 @@ RELATIVE_GAP = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Values by column, duals by row name (US dollars per hour and unit of the right-hand side), and the solver's clock."""
+    """Values by column, duals by row name (US dollars per hour and unit of the row), and the solver's clock."""
 
     values: list[float]
     duals: Mapping[tuple[str, ...], float]
@@ -97,9 +97,7 @@ def shadow_prices(
     solved = run(programme, integer=False, time_limit_seconds=rules.solver_time_limit_seconds)
     if solved is None:
         return {}, 0.0, 0.0
-    prices = {
-        (name[1], name[2]): max(0.0, -dual) for name, dual in solved.duals.items() if name[0] == "inventory"
-    }
+    prices = {(name[1], name[2]): max(0.0, -dual) for name, dual in solved.duals.items() if name[0] == "inventory"}
     return prices, solved.objective, solved.seconds
 
 

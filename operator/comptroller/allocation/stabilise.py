@@ -16,7 +16,6 @@ would only keep pods pending that other pools could use).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -96,7 +95,7 @@ def delayed(
         if count >= base or hold.reason is not None:
             continue
         since, most = snapshot.memory.below_since_seconds.get(key, (snapshot.at_seconds, count))
-        if not math.isfinite(since) or since > snapshot.at_seconds:  # the clock went back: count anew
+        if since > snapshot.at_seconds:  # the clock went back: count anew
             since = snapshot.at_seconds
         most = max(most, count)
         if snapshot.at_seconds - since >= snapshot.rules.scale_down_delay_seconds:

@@ -41,7 +41,9 @@ def _replica_flaws(
             yield f"{key}: {plan.replicas.get(key)} replicas are not within {bound.low}..{bound.high}"
     for group in gpus:
         limit = inventory_limit(problem, group, bounds, gpus)
-        held = sum(p.gpus_per_replica * plan.replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group)
+        held = sum(
+            p.gpus_per_replica * plan.replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group
+        )
         if limit is not None and _above(held, limit):
             yield f"{group[0]}: {held} GPUs of {limit:g}"
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+SMALLEST = 1e-9  # below, a number is rounding dust
+
 
 def number(value: float) -> str:
     """Three significant digits, never an exponent: 31.4, 0.125, 4,240."""
     if not math.isfinite(value):
         return "unknown"
-    if value == 0.0:
+    if abs(value) < SMALLEST:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))
     rounded = round(value, digits)
-    return f"{rounded:,.0f}" if digits <= 0 or rounded == round(rounded) else f"{rounded:,.{min(digits, 9)}f}".rstrip("0")
+    if digits <= 0 or rounded == round(rounded):
+        return f"{rounded:,.0f}"
+    return f"{rounded:,.{min(digits, 9)}f}".rstrip("0")
 
 
 def usd(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What a GPU costs: each hour that it runs (marginal basis), and with its purchase spread over its life (allocation basis).
+"""What a GPU costs: each hour that it runs (marginal), and with its purchase spread over its life (allocation basis).
 
 An owned GPU's purchase is sunk: whether it runs or not changes only the power bill, so decisions use the marginal
 basis. Reports that ask whether to buy use the allocation basis. Money is `Decimal`.

@@ -60,7 +60,7 @@ def hosted_price(hosted: Hosted, model: str, at: datetime) -> HostedPrice | None
     """The price of a model at a moment: `spec.hosted.prices` if given, else the list's; None if neither knows it.
 
     Where a cached or a cache-written token has no price of its own, it costs as much as any other prompt token. Of
-    prices that rise with the prompt's length the base counts. Worked: anthropic, claude-sonnet-4-5: 3 / 0.30 / 3.75 / 15.
+    prices that rise with the prompt's length the base counts. Worked: claude-sonnet-4-5 costs 3 / 0.30 / 3.75 / 15.
     """
     return _declared(hosted.prices) if hosted.prices is not None else _listed(hosted, model, at)
 
@@ -90,17 +90,18 @@ def _listed(hosted: Hosted, model: str, at: datetime) -> HostedPrice | None:
     usual, output = _base(prices, "input_mtok"), _base(prices, "output_mtok")
     if usual is None or output is None:
         return None
+    cached, write = _base(prices, "cache_read_mtok"), _base(prices, "cache_write_mtok")
     return HostedPrice(
         input=usual,
-        cached_input=_base(prices, "cache_read_mtok", otherwise=usual),
-        cache_write=_base(prices, "cache_write_mtok", otherwise=usual),
+        cached_input=usual if cached is None else cached,
+        cache_write=usual if write is None else write,
         output=output,
         source=price_list_version(),
     )
 
 
-def _base(prices: ModelPrice, name: str, otherwise: Decimal | None = None) -> Decimal | None:
+def _base(prices: ModelPrice, name: str) -> Decimal | None:
     value = getattr(prices, name, None)
     if isinstance(value, TieredPrices):
         value = value.base
-    return otherwise if value is None else Decimal(str(value))
+    return None if value is None else Decimal(str(value))

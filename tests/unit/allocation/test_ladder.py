@@ -1,0 +1,84 @@
+"""Every rung gives a plan that the same validator finds flawless."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from comptroller.allocation import solve
+from comptroller.allocation.decide import decide
+from comptroller.allocation.measured import cleaned
+from comptroller.allocation.plan import Plan
+from comptroller.allocation.problem import Problem, prepare
+from comptroller.allocation.programme import Bounds
+from comptroller.allocation.snapshot import Snapshot
+from comptroller.allocation.validate import flaws
+from tests.unit.allocation.build import hosted, local, route, snapshot
+
+
+def world() -> Snapshot:
+    return snapshot(
+        local("a", serving=1, previous=1), local("b", gpus_per_replica=2), hosted(requests_per_minute=300.0),
+        route("chat", "a", "b", "api", rps=20), route("secret", "b", "api", rps=12, perimeters=("onPremises",)), gpus=5,
+    )  # fmt: skip
+
+
+def solved_with(rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = solve.run
+
+    def weaker(programme: object, *, integer: bool, **rest: float) -> object:
+        return None if integer or rung == "greedy" else real(programme, integer=integer, **rest)  # type: ignore[arg-type]
+
+    if rung != "milp":
+        monkeypatch.setattr(solve, "run", weaker)
+
+
+@pytest.mark.parametrize("rung", ["milp", "routing-lp", "greedy"])
+def test_each_rung_decides(rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    solved_with(rung, monkeypatch)
+    decision = decide(world())
+    assert decision.rung == rung
+    assert sum(count.replicas * (2 if key == "ai/b" else 1) for key, count in decision.pools.items()) <= 5
+    assert "ai/api" not in decision.routes["ai/policy/secret"].shares
+    for plan in decision.routes.values():
+        assert sum(plan.shares.values()) + plan.shed_ratio == pytest.approx(1.0)
+
+
+def test_without_the_integer_solver_the_replicas_stay_and_the_routing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved_with("routing-lp", monkeypatch)
+    decision = decide(world())
+    assert {key: one.replicas for key, one in decision.pools.items()} == {"ai/a": 1, "ai/b": 0}
+    assert decision.hosted["ai/api"].requests_per_second == pytest.approx(5.0)
+
+
+def planned() -> tuple[Problem, dict[str, float], dict[str, Bounds], Snapshot, Plan]:
+    clean, _ = cleaned(world())
+    problem = prepare(clean)
+    bounds = {key: Bounds(0, 8, 0) for key in problem.local}
+    plan = solve.sized_plan(problem, problem.rates, bounds, clean.gpus, clean.rules, absolute_gap_usd=0.0)  # type: ignore[arg-type]
+    return problem, dict(problem.rates), bounds, clean, plan
+
+
+SECRET, CHAT = "ai/policy/secret", "ai/policy/chat"
+
+
+@pytest.mark.parametrize(
+    ("broken", "flaw"),
+    [
+        ({"replicas": {"ai/a": 9, "ai/b": 0}}, "9 replicas are not within 0..8"),
+        ({"replicas": {"ai/a": 8, "ai/b": 8}}, "24 GPUs of 5"),
+        ({"replicas": {"ai/a": 0, "ai/b": 0}}, "replicas' worth of requests for 0 replicas"),
+        ({"flows": {(SECRET, "ai/api"): 12.0, (CHAT, "ai/api"): 5.0}}, "ai/policy/secret may not go to ai/api"),
+        ({"flows": {(CHAT, "ai/api"): 20.0}}, "ai/api: 20 requests of 5"),
+        ({"flows": {(CHAT, "ai/a"): -1.0}}, "-1.0 requests/s"),
+        ({"flows": {(CHAT, "ai/a"): float("nan")}}, "nan requests/s"),
+        ({"shed": {CHAT: 40.0}}, "of 20 requests/s are planned"),
+    ],
+    ids=["bounds", "inventory", "capacity", "sovereignty", "rate limit", "negative", "not a number", "sum"],
+)
+def test_the_validator_sees_each_flaw(broken: dict[str, object], flaw: str) -> None:
+    problem, rates, bounds, clean, plan = planned()
+    assert flaws(problem, rates, bounds, clean.gpus, plan) == []
+    found = flaws(problem, rates, bounds, clean.gpus, replace(plan, **broken))
+    assert any(flaw in one for one in found), found
