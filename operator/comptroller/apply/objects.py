@@ -17,7 +17,8 @@ class NameTakenError(Exception):
 
     def __init__(self, kind: str, key: ObjectKey, owner: str) -> None:
         super().__init__(
-            f"{kind} {key[1]} exists in namespace {key[0]} and belongs to {owner}. Rename this object or remove that one."
+            f"{kind} {key[1]} exists in namespace {key[0]} and belongs to {owner}. "
+            f"Rename this object or remove that one."
         )
 
 

@@ -20,14 +20,39 @@ QUIET_SECONDS = 30.0
 RELATIVE_CHANGE = 0.1
 
 READINGS = frozenset(
-    {
-        "requestsPerSecond", "usdPerHour", "usdPerMillionTokens", "allocationUsdPerMillionTokens", "slo", "summary", "utilisation",
-        "breakEvenUtilisation", "shadowPriceUsdPerGpuHour", "maxRequestsPerSecond", "usdPerRequest",
-        "usdPerSolvedTask", "timeToFirstTokenMs", "spillRatio", "shedRatio", "share", "inside", "spill", "usdPerTask",
-        "saved", "baselineUsd", "actualUsd", "ratio", "spentUsd", "message", "explained", "startupSeconds", "etaSeconds",
-        "reason", "decisions",
-    }
-)  # fmt: skip
+    (
+        "actualUsd",
+        "allocationUsdPerMillionTokens",
+        "baselineUsd",
+        "breakEvenUtilisation",
+        "decisions",
+        "etaSeconds",
+        "explained",
+        "inside",
+        "maxRequestsPerSecond",
+        "message",
+        "ratio",
+        "reason",
+        "requestsPerSecond",
+        "saved",
+        "shadowPriceUsdPerGpuHour",
+        "share",
+        "shedRatio",
+        "slo",
+        "spentUsd",
+        "spill",
+        "spillRatio",
+        "startupSeconds",
+        "summary",
+        "timeToFirstTokenMs",
+        "usdPerHour",
+        "usdPerMillionTokens",
+        "usdPerRequest",
+        "usdPerSolvedTask",
+        "usdPerTask",
+        "utilisation",
+    )
+)
 """Fields whose small changes may wait. `message` and `reason` of conditions are compared apart, and never wait."""
 
 OWN_CONDITIONS = frozenset(one.value for one in ConditionType)

@@ -6,8 +6,8 @@ Typed models are avoided on purpose: they cost processor time and refuse fields 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,7 +46,7 @@ class KubeClient:
     async def connect(cls) -> Self:
         """Logs in with the pod's service account, or with the kubeconfig outside of a cluster."""
         configuration = aio_client.Configuration()
-        if Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
             aio_config.load_incluster_config(client_configuration=configuration)
         else:
             await aio_config.load_kube_config(client_configuration=configuration)

@@ -1,7 +1,7 @@
 """How each engine names what we read: the dialects, joined into one query per meaning.
 
-Names are those of vLLM 0.32, SGLang 0.5.23 and llama.cpp (autumn 2026). llama.cpp puts no labels on its series: the pool
-comes from the scrape's own labels, never from `model_name`.
+Names are those of vLLM 0.32, SGLang 0.5.23 and llama.cpp (autumn 2026). llama.cpp puts no labels on its series: the
+pool comes from the scrape's own labels, never from `model_name`.
 """
 
 from __future__ import annotations

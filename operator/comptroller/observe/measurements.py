@@ -108,7 +108,7 @@ def peak_of(measured: Measurements, policy: str, route: str) -> Measurement:
 
 
 def mean_tokens(measured: Measurements, policy: str, route: str) -> tuple[float, float, float] | None:
-    """Prompt tokens and generated tokens per answered request, and the cached share of the prompt; None before the first."""
+    """Prompt and generated tokens per answered request, and the cached share of the prompt; None before the first."""
     answered = find(measured.answered, (policy, route), "no answer yet")
     if isinstance(answered, Unknown) or answered.value <= 0:
         return None

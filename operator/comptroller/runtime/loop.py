@@ -1,4 +1,4 @@
-"""The decision loop: gather, decide, audit, publish. Every few seconds, and at once when a spec or a replica changes."""
+"""The decision loop: gather, decide, audit, publish; every few seconds, and at once when a spec or replica changes."""
 
 from __future__ import annotations
 
@@ -102,10 +102,9 @@ class DecisionLoop:
         for pool, (old, new) in changed.items():
             state.desired_since_seconds[pool] = picture.at_seconds
             target = picture.decision.pools[pool]
-            log.info(
-                "Wanted %s -> %s replicas of %s", old, new, pool,
-                extra={"decision": picture.number, "reason": target.reason.value, "why": target.message, "rung": picture.decision.rung},
-            )  # fmt: skip
+            facts = {"decision": picture.number, "rung": picture.decision.rung}
+            why = {"reason": target.reason.value, "why": target.message}
+            log.info("Wanted %s -> %s replicas of %s", old, new, pool, extra={**facts, **why})
         state.picture = picture
         if changed and before is not None:
             await self._remember(picture, changed)

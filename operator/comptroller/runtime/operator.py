@@ -131,7 +131,7 @@ class Operator:
             except KubeError as error:
                 if error.status == 404 and resource in OWNED_BY_USERS:
                     raise MissingCrdError(
-                        f"the API server does not serve {resource.plural}.{resource.group}: apply the files of crds/ first"
+                        f"the API server does not serve {resource.plural}.{resource.group}: apply crds/ first"
                     ) from error
                 raise
             for item in self.store.replace(resource, items, namespace, marked):
@@ -153,9 +153,8 @@ class Operator:
             self._pod_changed(dict(item))
         elif resource is NODE:
             return  # the next tick counts its GPUs; heartbeats would make every node a reason to decide
-        elif owner := owner_of(item):
-            if owner["kind"] in RECONCILERS:
-                self.queue.add((owner["kind"], (key[0], owner["name"])))
+        elif (owner := owner_of(item)) and owner["kind"] in RECONCILERS:
+            self.queue.add((owner["kind"], (key[0], owner["name"])))
 
     def _spec_changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)

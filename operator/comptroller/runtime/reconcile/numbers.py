@@ -9,7 +9,7 @@ from comptroller.api.summary import usd
 
 
 def decimal_text(value: float) -> str:
-    """Three significant digits and never scientific notation, as the API's decimal strings ask: 0.00012345 -> 0.000123."""
+    """Three significant digits without an exponent, as the API's decimal strings ask: 0.00012345 -> 0.000123."""
     text = format(float(f"{max(0.0, value):.3g}"), ".12f").rstrip("0").rstrip(".")
     return text or "0"
 

@@ -85,7 +85,8 @@ def find_runs(context: Context, key: ObjectKey, spec: CacheWarmupSpec, picture: 
             continue
         for replica in replicas_of(context.store, pool).replicas:
             if replica.engine_ready and replica.ip:
-                runs.append(_run(context, key, spec, pool, pool_spec, replica))
+                run = _run(context, key, spec, pool, pool_spec, replica)
+                runs.append(run)
     return runs
 
 
@@ -142,8 +143,8 @@ def _under_way(context: Context, run: Run) -> bool:
 async def open_gate(context: Context, pool: str, replica: Replica, picture: Picture) -> None:
     """Writes the readiness condition of one replica from the results of all warm-ups of its pool.
 
-    True/Warm: every prefix is proven cached. True/Admitted: something failed and `gate.onFailure` admits. False: not yet,
-    or held back.
+    True/Warm: every prefix is proven cached. True/Admitted: something failed and `gate.onFailure` admits. False: not
+    yet, or held back.
     """
     if pool not in gated_pools(picture.specs):
         return
@@ -211,7 +212,7 @@ def _status(live: KubeDict, spec: CacheWarmupSpec, runs: list[Run], hosted: set[
     if failed:
         reason, message = (
             Reason.WARMUP_FAILED,
-            f"{warm} of {total} replicas are warm; {len(failed)} failed: {failed[0].result.error if failed[0].result else ''}",
+            f"{warm} of {total} replicas are warm; {len(failed)} failed: {_error(failed[0])}",
         )
     elif everything:
         reason, message = (
@@ -235,6 +236,10 @@ def _status(live: KubeDict, spec: CacheWarmupSpec, runs: list[Run], hosted: set[
     if newest is None:
         return status | _kept(live)
     return status | _measured(newest)
+
+
+def _error(run: Run) -> str:
+    return run.result.error if run.result is not None else ""
 
 
 def _hosted(namespace: str, picture: Picture) -> set[str]:

@@ -1,0 +1,170 @@
+"""The status of a RoutingPolicy: who answers what, at which cost, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from comptroller.allocation.snapshot import Sample, Unknown
+from comptroller.api.conditions import ConditionType, Reason
+from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.kube.resources import KubeDict
+from comptroller.observe.measurements import find, within_first_token
+from comptroller.render.router.plan import RouterPlan
+from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, progressing
+from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
+from comptroller.runtime.reconcile.routers import routers_of
+from comptroller.runtime.state import Picture
+
+
+def policy_status(
+    context: Context, live: KubeDict, spec: RoutingPolicySpec, plans: Sequence[RouterPlan], picture: Picture
+) -> dict[str, Any]:
+    """Everything but `observedGeneration`."""
+    namespace, name, generation = (
+        live["metadata"]["namespace"],
+        live["metadata"]["name"],
+        live["metadata"]["generation"],
+    )
+    policy = f"{namespace}/{name}"
+    endpoints = {
+        route.name: f"http://{plan.name}.{namespace}.svc:{spec.router.port}/v1"
+        for plan in plans
+        for route in plan.routes
+    }
+    routes = [_route_status(policy, route.name, endpoints.get(route.name), picture) for route in spec.routes]
+    waiting = [
+        item["metadata"]["name"]
+        for item in routers_of(context, live)
+        if not (item.get("status") or {}).get("availableReplicas")
+    ]
+    ready = not waiting and bool(plans or routers_of(context, live))
+    unknown = [text for key, text in picture.decision.unknowns.items() if key.startswith(f"{policy}/") or key == policy]
+    reason = Reason.ROUTED if ready else Reason.ROUTER_STARTING
+    totals = _totals(policy, len(spec.routes), picture)
+    message = (
+        f"{len(spec.routes)} routes are answered; {totals['inside']} inside."
+        if ready
+        else f"Router {', '.join(waiting) or name} is not available yet."
+    )
+    return {
+        "totals": totals,
+        "endpoints": sorted({plan_endpoint for plan_endpoint in endpoints.values() if plan_endpoint}),
+        "routes": routes,
+        "tenants": [{"name": tenant.name} for tenant in spec.tenants],
+        "decisions": context.state.history.get(policy, [])[:10],
+        "conditions": [
+            *progressing(ready, not ready, reason, message, generation),
+            condition(
+                ConditionType.METRICS_AVAILABLE,
+                not unknown,
+                Reason.NO_DATA if unknown else Reason.AVAILABLE,
+                f"{unknown[0]}. Holding the last shares; no spill is added."
+                if unknown
+                else "Every route's demand is known.",
+                generation,
+            ),
+            pause_condition(live, generation),
+            *honoured(live["kind"], spec, generation),
+        ],
+    }
+
+
+def _route_status(policy: str, name: str, endpoint: str | None, picture: Picture) -> dict[str, Any]:
+    plan = picture.decision.routes.get(f"{policy}/{name}")
+    if plan is None:
+        return without_none({"name": name, "endpoint": endpoint})
+    rate = plan.requests_per_second
+    first_token = find(picture.measured.first_token_seconds, (policy, name), "none")
+    return without_none(
+        {
+            "name": name,
+            "endpoint": endpoint,
+            "requestsPerSecond": None if rate is None else decimal_text(rate),
+            "shares": [
+                without_none(
+                    {
+                        "pool": pool.split("/", 1)[1],
+                        "share": ratio_text(share),
+                        "requestsPerSecond": None if rate is None else decimal_text(rate * share),
+                    }
+                )
+                for pool, share in sorted(plan.shares.items())
+            ],
+            "passRate": ratio_text(plan.pass_rate),
+            "usdPerRequest": decimal_text(plan.usd_per_request),
+            "usdPerSolvedTask": decimal_text(plan.usd_per_request / plan.pass_rate) if plan.pass_rate > 0 else None,
+            "timeToFirstTokenMs": None if isinstance(first_token, Unknown) else round(first_token.value * 1000),
+            "spillRatio": ratio_text(plan.spill_ratio),
+            "shedRatio": ratio_text(plan.shed_ratio),
+            "reason": plan.reason.value,
+            "message": plan.message[:1024],
+        }
+    )
+
+
+def _totals(policy: str, routes: int, picture: Picture) -> dict[str, Any]:
+    rate = inside = usd = solved = 0.0
+    for route in picture.snapshot.routes:
+        plan = picture.decision.routes.get(route.key)
+        if route.policy != policy or plan is None or not plan.requests_per_second:
+            continue
+        rate += plan.requests_per_second
+        inside += plan.requests_per_second * (1 - plan.spill_ratio - plan.shed_ratio)
+        usd += plan.requests_per_second * plan.usd_per_request * 3600
+        solved += plan.requests_per_second * (1 - plan.shed_ratio) * plan.pass_rate * 3600
+    share = inside / rate if rate else 1.0
+    spilled = sum(
+        plan.spill_ratio * (plan.requests_per_second or 0.0)
+        for route in picture.snapshot.routes
+        if route.policy == policy and (plan := picture.decision.routes.get(route.key)) is not None
+    )
+    return without_none(
+        {
+            "routes": routes,
+            "requestsPerSecond": decimal_text(rate),
+            "inside": percent(share),
+            "spill": percent(spilled / rate if rate else 0.0),
+            "slo": _slo(policy, picture),
+            "usdPerHour": usd_text(usd),
+            "usdPerTask": usd_text(usd / solved) if solved else None,
+            "saved": _saved(policy, picture),
+        }
+    )
+
+
+def _slo(policy: str, picture: Picture) -> str | None:
+    """Share of the policy's streamed answers whose first token came within the objective of their route."""
+    total = within = 0.0
+    for route in picture.snapshot.routes:
+        if route.policy != policy:
+            continue
+        counted = within_first_token(picture.measured, policy, route.name, route.time_to_first_token_ms / 1000)
+        if counted is not None:
+            total, within = total + counted[0], within + counted[1]
+    return percent(within / total) if total else None
+
+
+def _saved(policy: str, picture: Picture) -> str | None:
+    """Planned saving now: this hour's plan against all its requests at the dearest permitted hosted price."""
+    actual = baseline = 0.0
+    for route in picture.snapshot.routes:
+        plan = picture.decision.routes.get(route.key)
+        demand = route.demand.requests_per_second
+        if route.policy != policy or plan is None or not isinstance(demand, Sample) or demand.value <= 0:
+            continue
+        dearest = max(
+            (
+                (
+                    one.input_usd_per_million_tokens * route.demand.input_tokens
+                    + one.output_usd_per_million_tokens * route.demand.output_tokens
+                )
+                / 1e6
+                for one in picture.snapshot.hosted_pools
+            ),
+            default=0.0,
+        )
+        actual += demand.value * plan.usd_per_request
+        baseline += demand.value * dearest
+    return percent(max(0.0, 1 - actual / baseline)) if baseline else None
