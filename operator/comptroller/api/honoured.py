@@ -16,7 +16,7 @@ from comptroller.api.fields import ApiModel
 
 NOT_ACTED_UPON: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "ModelPool": (),
+        "ModelPool": ("spec.hosted.promptCache",),
         "RoutingPolicy": (
             "spec.budget",
             "spec.tenants[].budget",

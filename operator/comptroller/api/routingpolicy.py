@@ -344,6 +344,9 @@ class RouteStatus(ApiModel):
     """What happens on one route."""
 
     name: str = Field(max_length=63, description="The route.")
+    classification: str | None = Field(
+        default=None, max_length=63, description="The word of `data.classification`.", examples=["restricted"]
+    )
     endpoint: str | None = Field(default=None, max_length=512, description="Where clients ask for it.")
     requests_per_second: Figure | None = Field(default=None, description="Measured arrivals.")
     shares: Annotated[list[BackendShare], Field(max_length=32)] | None = Field(

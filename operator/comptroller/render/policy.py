@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import Settings
 from comptroller.render.router.litellm import litellm_children
 from comptroller.render.router.plan import RouterPlan
+
+
+RENDERERS: Mapping[str, Callable[..., list[dict[str, Any]]]] = {"litellm": litellm_children}
+"""`spec.router.type` -> what turns a neutral plan into that router's objects."""
 
 
 def policy_children(
@@ -22,4 +26,5 @@ def policy_children(
 
     `plans` come from `render.router.build.build_plans`.
     """
-    return [one for plan in plans for one in litellm_children(plan, spec, owner, settings)]
+    render = RENDERERS[spec.router.type]
+    return [one for plan in plans for one in render(plan, spec, owner, settings)]

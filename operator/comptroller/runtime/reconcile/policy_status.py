@@ -7,7 +7,7 @@ from typing import Any
 
 from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.conditions import ConditionType, Reason
-from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.kube.resources import KubeDict
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.plan import RouterPlan
@@ -33,7 +33,7 @@ def policy_status(
         for plan in plans
         for route in plan.routes
     }
-    routes = [_route_status(policy, route.name, endpoints.get(route.name), picture) for route in spec.routes]
+    routes = [_route_status(policy, route, endpoints.get(route.name), picture) for route in spec.routes]
     waiting = [
         item["metadata"]["name"]
         for item in routers_of(context, live)
@@ -71,15 +71,17 @@ def policy_status(
     }
 
 
-def _route_status(policy: str, name: str, endpoint: str | None, picture: Picture) -> dict[str, Any]:
+def _route_status(policy: str, route: Route, endpoint: str | None, picture: Picture) -> dict[str, Any]:
+    name, classification = route.name, route.data.classification if route.data else None
     plan = picture.decision.routes.get(f"{policy}/{name}")
     if plan is None:
-        return without_none({"name": name, "endpoint": endpoint})
+        return without_none({"name": name, "classification": classification, "endpoint": endpoint})
     rate = plan.requests_per_second
     first_token = find(picture.measured.first_token_seconds, (policy, name), "none")
     return without_none(
         {
             "name": name,
+            "classification": classification,
             "endpoint": endpoint,
             "requestsPerSecond": None if rate is None else decimal_text(rate),
             "shares": [
