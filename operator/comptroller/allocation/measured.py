@@ -31,7 +31,7 @@ def why_unknown(measurement: Measurement) -> str:
     """The reason for not knowing, in words."""
     if isinstance(measurement, Unknown):
         return measurement.reason
-    if math.isnan(measurement.value):
+    if not math.isfinite(measurement.value):
         return "the sample is not a number"
     return f"a sample of {measurement.value:g} cannot be true"
 

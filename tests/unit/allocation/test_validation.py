@@ -36,7 +36,8 @@ def test_no_permitted_backend_is_said_in_the_words_of_the_spec() -> None:
         (
             Reason.NO_PERMITTED_BACKEND,
             (
-                "spec.routes[2].data allows perimeters [onPremises], but its backends are all external (claude-sonnet). "
+                "spec.routes[2].data allows perimeters [onPremises], but its backends are all external "
+                "(claude-sonnet). "
                 "Add a local pool to spec.routes[2].backends or widen spec.routes[2].data.perimeters."
             ),
         )
@@ -88,7 +89,8 @@ def test_an_unknown_gpu_class_lists_the_known_ones() -> None:
     assert reason is Reason.UNKNOWN_GPU_CLASS
     assert message == (
         "spec.local.accelerator.class is h1000, which is no GPU class of the settings. "
-        "Known are a100, b200, cpu, h100, h200, l40s, mi300x, rtx4090, rtx5090. Use one of them or add it to gpuClasses."
+        "Known are a100, b200, cpu, h100, h200, l40s, mi300x, rtx4090, rtx5090. Use one of them "
+        "or add it to gpuClasses."
     )
 
 
@@ -114,7 +116,8 @@ def test_a_minimum_pass_rate_that_nobody_reaches() -> None:
         (
             Reason.UNREACHABLE_PASS_RATE,
             (
-                "spec.routes[0].quality.minimumPassRate is 0.95, but the best permitted backend, qwen3-32b, passes 0.9. "
+                "spec.routes[0].quality.minimumPassRate is 0.95, but the best permitted backend, "
+                "qwen3-32b, passes 0.9. "
                 "Lower it or add a better pool to spec.routes[0].backends."
             ),
         )
