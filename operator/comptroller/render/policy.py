@@ -10,7 +10,6 @@ from comptroller.api.settings import Settings
 from comptroller.render.router.litellm import litellm_children
 from comptroller.render.router.plan import RouterPlan
 
-
 RENDERERS: Mapping[str, Callable[..., list[dict[str, Any]]]] = {"litellm": litellm_children}
 """`spec.router.type` -> what turns a neutral plan into that router's objects."""
 

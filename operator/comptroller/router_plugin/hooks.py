@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request  # type: ignore[import-not-found,unused-ignore]
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
@@ -36,7 +36,7 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
     )
 
 
-class Usage(CustomLogger):
+class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
     """Counts tokens and dollars of each answer, streamed or not."""
 
     async def async_log_success_event(

@@ -78,6 +78,9 @@ class Live:
     def _tell(config: Config) -> None:
         metrics.CONFIG_INFO.clear()
         metrics.CONFIG_INFO.labels(config.digest).set(1)
+        metrics.ROUTE_INFO.clear()
+        for route in config.routes:
+            metrics.ROUTE_INFO.labels(config.policy, route).set(1)
 
 
 def swap(old: Config, new: Config) -> None:

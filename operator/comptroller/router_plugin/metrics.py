@@ -66,6 +66,11 @@ REQUEST_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("comptroller_router_in_flight", "Requests that are being answered.", ["policy", "route"])
 CONFIG_INFO = Gauge("comptroller_router_config_info", "1 for the configuration in force.", ["digest"])
+ROUTE_INFO = Gauge(
+    "comptroller_router_route_info",
+    "1 for each route that this router answers: without it, no requests on a route would look like no router.",
+    ["policy", "route"],
+)
 RELOADS = Counter(
     "comptroller_router_reloads_total",
     "Configurations that arrived: applied, or rejected (the last good one stays).",

@@ -134,7 +134,7 @@ def unreachable_backends(
             if is_restricted(route) and pool is not None and pool.hosted is not None and permits(route, pool):
                 problems.append(
                     f"spec.routes[{index}].backends[{position}]: {backend.pool} is hosted, and route {route.name} may "
-                    "not leave the perimeter: its router has no path to hosted APIs. Name a local pool, or permit external"
+                    "not leave the perimeter: its router has no path to hosted APIs. Name a local pool"
                 )
     return tuple(problems)
 
