@@ -21,6 +21,7 @@ REPOSITORY = HERE.parents[1]
 MANIFESTS = HERE / "manifests"
 NAMESPACES = ("comptroller-system", "monitoring", "hosted-apis", "inference", "demo")
 MARK = "comptroller.dev/demo"
+MOST_RESTARTS = 3
 KINDS = "/apis/comptroller.dev/v1alpha1/namespaces/inference"
 
 
@@ -65,8 +66,11 @@ def install(kube: Kube) -> None:
         raise PhaseError(f"no CRDs in {crds}: run make generate")
     apply_directory(crds, kustomize=False)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={crds}")
+    kept = bool(kube.items("/apis/apps/v1/namespaces/comptroller-system/deployments"))
     for name in ("hosted-apis", "monitoring", "operator"):
         apply_directory(MANIFESTS / name)
+    if kept:  # a fleet from an earlier run: its images may have changed under the same names
+        kubectl("--namespace=comptroller-system", "rollout", "restart", "deployment/comptroller")
     wait("the start of operator, Prometheus and hosted APIs", lambda: _unavailable(kube, NAMESPACES[:3]), 180)
 
 
@@ -100,6 +104,7 @@ def remove() -> None:
 
 
 def _unavailable(kube: Kube, namespaces: Iterable[str]) -> list[str]:
+    """Deployments without an available pod. Raises PhaseError when a container keeps ending."""
     missing = []
     for namespace in namespaces:
         for one in kube.items(f"/apis/apps/v1/namespaces/{namespace}/deployments"):
@@ -107,7 +112,21 @@ def _unavailable(kube: Kube, namespaces: Iterable[str]) -> list[str]:
             current = status.get("observedGeneration", 0) >= one["metadata"]["generation"]
             if not current or status.get("updatedReplicas", 0) < 1 or not status.get("availableReplicas"):
                 missing.append(f"{namespace}/{one['metadata']['name']}")
+        if missing:
+            _check_for_crashes(kube, namespace)
     return missing
+
+
+def _check_for_crashes(kube: Kube, namespace: str) -> None:
+    newest = sorted(
+        kube.items(f"/api/v1/namespaces/{namespace}/pods"), key=lambda pod: pod["metadata"]["creationTimestamp"]
+    )
+    for pod in newest[-1:]:
+        for container in pod["status"].get("containerStatuses") or ():
+            if container.get("restartCount", 0) >= MOST_RESTARTS and not container.get("ready"):
+                name = pod["metadata"]["name"]
+                words = kubectl(f"--namespace={namespace}", "logs", name, "--previous", "--tail=15")
+                raise PhaseError(f"{namespace}/{name} keeps ending. Its last words:\n{words}")
 
 
 def _secret(namespace: str, name: str, values: dict[str, str]) -> dict[str, Any]:
