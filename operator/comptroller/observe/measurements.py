@@ -19,7 +19,7 @@ SHAPE_WINDOW_FACTOR = 8  # token counts change slowly: a longer window makes the
 class Measurements:
     """One round of answers. Keys: policy is namespace/name; pool is namespace/name."""
 
-    router_age_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy,)
+    router_age_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     arrivals: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     peak: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     tokens: Series | Unknown = field(
@@ -44,10 +44,9 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
     window, shape = settings.rate_window_seconds, settings.rate_window_seconds * SHAPE_WINDOW_FACTOR
     requests = f"sum by (policy, route) (rate(comptroller_router_requests_total[{window}s]))"
     questions: Mapping[str, tuple[str, tuple[str, ...]]] = {
-        # the label that `targets` gives to a router: this series has none that says whose it is
         "router_age_seconds": (
-            "min by (router_policy) (time() - timestamp(comptroller_router_config_info))",
-            ("router_policy",),
+            "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
+            ("policy", "route"),
         ),
         "arrivals": (requests, ("policy", "route")),
         "peak": (f"max_over_time(({requests})[{PEAK_WINDOW_SECONDS}s:{window}s])", ("policy", "route")),
@@ -91,7 +90,7 @@ def arrivals_of(measured: Measurements, policy: str, route: str, stale_after_sec
     A route without a series has had no request, which is zero, but only when its router was scraped a moment ago:
     silence of the router is not silence of the clients.
     """
-    age = find(measured.router_age_seconds, (policy,), "no router of this policy has been scraped yet")
+    age = find(measured.router_age_seconds, (policy, route), "no router of this route has been scraped yet")
     if isinstance(age, Unknown):
         return age
     if age.value > stale_after_seconds:

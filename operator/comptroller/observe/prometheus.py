@@ -65,7 +65,8 @@ class PrometheusSource:
             headers = {"Authorization": f"Bearer {Path(path).read_text().strip()}"}
         # One session per question: the library's session is not made for threads. `trust_env` is requests' default.
         with requests.Session() as session:
-            source = PrometheusConnect(url=self._settings.url, headers=headers, session=session, retry=Retry(total=0))
+            once = Retry(total=0, read=False)  # without `read` a time-out would look like a server that is not there
+            source = PrometheusConnect(url=self._settings.url, headers=headers, session=session, retry=once)
             return source.custom_query(expression, timeout=self._settings.timeout_seconds)
 
 

@@ -66,7 +66,8 @@ class DecisionLoop:
         # 2. Measure; what does not answer is unknown.
         measured = await measure(self.source, context.settings.prometheus)
         now = now_seconds()
-        if context.state.first_data_seconds is None and not isinstance(measured.router_age_seconds, Unknown):
+        seen = not isinstance(measured.router_age_seconds, Unknown) and len(measured.router_age_seconds) > 0
+        if seen and context.state.first_data_seconds is None:
             context.state.first_data_seconds = now
         # 3. Freeze a snapshot and decide on it.
         replicas = replicas_by_pool(context.store)
