@@ -26,11 +26,15 @@ def item(kind: str, name: str, version: int = 1, uid: str = "", owner: str = "",
         metadata["namespace"] = more.pop("namespace", NAMESPACE)
     if owner:
         metadata["ownerReferences"] = [{"kind": "ModelPool", "name": "big", "uid": owner, "controller": True}]
-    metadata |= {key: more.pop(key) for key in ("labels", "annotations", "deletionTimestamp", "generation") if key in more}
+    metadata |= {
+        key: more.pop(key) for key in ("labels", "annotations", "deletionTimestamp", "generation") if key in more
+    }
     return {"apiVersion": resource.api_version, "kind": kind, "metadata": metadata, **more}
 
 
-def node(name: str = "node-1", gpus: int | str = 8, ready: str = "True", cordoned: bool = False, **labels: str) -> KubeDict:
+def node(
+    name: str = "node-1", gpus: int | str = 8, ready: str = "True", cordoned: bool = False, **labels: str
+) -> KubeDict:
     """A node with H100s unless its labels say otherwise."""
     return item(
         "Node", name,
@@ -64,8 +68,8 @@ def foreign_pod(name: str = "training", gpus: int = 2, on: str = "node-1", phase
 def engine_pod(
     name: str,
     pool: str = "big",
-    ready: bool = True,
     *,
+    ready: bool = True,
     warm: tuple[str, str] | None = None,
     born: float = 0.0,
     ready_at: float = 120.0,

@@ -1,0 +1,158 @@
+"""One round of queries, and what its answers mean. Silence is never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from comptroller.allocation.snapshot import Measurement, Sample, Unknown
+from comptroller.api.settings import PrometheusSettings
+from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, measure, peak_of
+from comptroller.observe.prometheus import Series
+
+POLICY, CHAT = "ai/research", ("ai/research", "chat")
+
+
+def measured(**series: Any) -> Measurements:
+    fresh: dict[str, Any] = {"router_age_seconds": {CHAT: Sample(2.0)}, "arrivals": {}}
+    return Measurements(**fresh | series)
+
+
+def arrivals(**series: Any) -> Measurement:
+    return arrivals_of(measured(**series), POLICY, "chat", stale_after_seconds=90)
+
+
+def test_a_fresh_router_tells_the_rate_and_its_age() -> None:
+    assert arrivals(arrivals={CHAT: Sample(31.0)}) == Sample(31.0, 2.0)
+
+
+def test_a_fresh_router_without_a_series_had_no_request() -> None:
+    assert arrivals() == Sample(0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        pytest.param({"router_age_seconds": {}}, "no router of this route", id="no router was scraped"),
+        pytest.param(
+            {"router_age_seconds": {(POLICY, "other"): Sample(1.0)}}, "no router of this", id="only another's"
+        ),
+        pytest.param(
+            {"router_age_seconds": {CHAT: Sample(91.0)}}, "91 s old (limit 90 s)", id="it is stale"
+        ),
+        pytest.param({"router_age_seconds": {CHAT: Unknown("NaN")}}, "NaN", id="its age is no number"),
+        pytest.param({"router_age_seconds": Unknown("unreachable")}, "unreachable", id="Prometheus is down"),
+        pytest.param({"arrivals": Unknown("refused")}, "refused", id="only this query failed"),
+        pytest.param({"arrivals": {CHAT: Unknown("a value of nan")}}, "a value of nan", id="its rate is no number"),
+    ],
+)
+def test_what_is_not_known_stays_unknown_with_its_reason(series: Mapping[str, Any], words: str) -> None:
+    found = arrivals(**{"arrivals": {CHAT: Sample(31.0)}} | dict(series))
+    assert isinstance(found, Unknown)
+    assert words in found.reason
+
+
+def test_before_the_first_round_everything_is_unknown() -> None:
+    assert isinstance(arrivals_of(Measurements(), POLICY, "chat", 90), Unknown)
+    assert isinstance(peak_of(Measurements(), POLICY, "chat"), Unknown)
+    assert mean_tokens(Measurements(), POLICY, "chat") is None
+
+
+def test_a_sample_as_old_as_the_limit_still_counts() -> None:
+    assert arrivals(router_age_seconds={CHAT: Sample(90.0)}) == Sample(0.0, 90.0)
+
+
+def tokens(inputs: float, cached: float | None, outputs: float) -> dict[tuple[str, ...], Measurement]:
+    given = {"input": inputs, "cached_input": cached, "output": outputs}
+    return {(*CHAT, kind): Sample(value) for kind, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("answered", "per_second", "expected"),
+    [
+        pytest.param(Sample(2.0), tokens(2000, 500, 400), (1000.0, 200.0, 0.25), id="per answer"),
+        pytest.param(Sample(2.0), tokens(2000, None, 400), (1000.0, 200.0, 0.0), id="nothing cached"),
+        pytest.param(Sample(2.0), tokens(2000, 2100, 400), (1000.0, 200.0, 1.0), id="never more than all is cached"),
+        pytest.param(Sample(0.0), tokens(2000, 500, 400), None, id="no answers"),
+        pytest.param(Unknown("down"), tokens(2000, 500, 400), None, id="answers are not known"),
+        pytest.param(Sample(2.0), tokens(0, 0, 400), None, id="no prompts"),
+        pytest.param(Sample(2.0), tokens(2000, 0, 0), None, id="nothing generated"),
+        pytest.param(Sample(2.0), {}, None, id="no tokens"),
+    ],
+)
+def test_mean_tokens(answered: Measurement, per_second: Series, expected: tuple[float, float, float] | None) -> None:
+    assert mean_tokens(measured(answered={CHAT: answered}, tokens=per_second), POLICY, "chat") == expected
+
+
+def test_find_gives_the_reason_of_the_series_before_its_own() -> None:
+    assert find(Unknown("down"), CHAT, "none") == Unknown("down")
+    assert find({}, CHAT, "none") == Unknown("none")
+    assert find({CHAT: Sample(1.0)}, CHAT, "none") == Sample(1.0)
+
+
+class Notebook:
+    """A source that writes down what it is asked; one question fails."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def query(self, expression: str, labels: Sequence[str]) -> Series | Unknown:
+        self.asked.append((expression, tuple(labels)))
+        return Unknown("down") if "usd_total" in expression else {}
+
+
+# Each was run on Prometheus 2.42 with promtool over series of all three engines; a change here wants the same again.
+QUERIES = {
+    "router_age_seconds": "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
+    "arrivals": "sum by (policy, route) (rate(comptroller_router_requests_total[60s]))",
+    "peak": "max_over_time((sum by (policy, route) (rate(comptroller_router_requests_total[60s])))[600s:60s])",
+    "tokens": "sum by (policy, route, kind) (rate(comptroller_router_tokens_total[480s]))",
+    "answered": 'sum by (policy, route) (rate(comptroller_router_responses_total{outcome="ok"}[480s]))',
+    "first_token_seconds": "sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_sum[480s])) / "
+    "(sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_count[480s])) > 0)",
+    "first_token_buckets": (
+        "sum by (policy, route, le) (rate(comptroller_router_time_to_first_token_seconds_bucket[480s]))"
+    ),
+    "in_flight": 'sum by (namespace, pool) ({__name__=~"vllm:num_requests_running|sglang:num_running_reqs|'
+    'llamacpp:requests_processing", pool!=""}) + sum by (namespace, pool) ({__name__=~"vllm:num_requests_waiting|'
+    'sglang:num_queue_reqs|llamacpp:requests_deferred", pool!=""})',
+    "cached_tokens": "sum by (namespace, pool) ("
+    'label_replace(rate(vllm:prefix_cache_hits_total{pool!=""}[60s]), '
+    '"dialect", "vllm:prefix_cache_hits_total", "", "") or '
+    'label_replace(rate(sglang:cached_tokens_total{pool!=""}[60s]), '
+    '"dialect", "sglang:cached_tokens_total", "", "") or '
+    'label_replace(rate(llamacpp:prompt_tokens_cached_total{pool!=""}[60s]), '
+    '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
+    "prompt_tokens": "sum by (namespace, pool) ("
+    'label_replace(rate(vllm:prefix_cache_queries_total{pool!=""}[60s]), '
+    '"dialect", "vllm:prefix_cache_queries_total", "", "") or '
+    'label_replace(rate(sglang:prompt_tokens_total{pool!=""}[60s]), '
+    '"dialect", "sglang:prompt_tokens_total", "", "") or '
+    'label_replace(rate(llamacpp:prompt_tokens_total{pool!=""}[60s]), '
+    '"dialect", "llamacpp:prompt_tokens_total", "", "") or '
+    'label_replace(rate(llamacpp:prompt_tokens_cached_total{pool!=""}[60s]), '
+    '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
+    "usd": "sum by (policy, pool) (comptroller_router_usd_total)",
+    "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
+    "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
+}
+
+
+async def test_the_queries_are_these() -> None:
+    source = Notebook()
+    await measure(source, PrometheusSettings())  # type: ignore[arg-type]
+    assert [expression for expression, _ in source.asked] == list(QUERIES.values())
+
+
+async def test_every_label_that_is_read_is_one_by_which_the_query_groups() -> None:
+    source = Notebook()
+    await measure(source, PrometheusSettings())  # type: ignore[arg-type]
+    assert all(f"by ({', '.join(labels)})" in expression for expression, labels in source.asked)
+
+
+async def test_a_query_that_fails_leaves_the_others_known() -> None:
+    found = await measure(Notebook(), PrometheusSettings(rate_window_seconds=8))  # type: ignore[arg-type]
+    assert found.usd == Unknown("down")
+    assert found.arrivals == {}
