@@ -41,6 +41,8 @@ def decide(snapshot: Snapshot) -> Decision:
     floors, below = delayed(snapshot, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
     sized = _settled(snapshot, problem, rates, holds, wanted, gap)
+    if holds != firm:  # GPUs that wait for the delay are taken: what one more is worth here, now
+        shadow_usd, _, _ = shadow_prices(problem, rates, _bounds(holds), snapshot.gpus, snapshot.rules)
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
     asked = _asked_now(problem)
@@ -73,7 +75,7 @@ def decide(snapshot: Snapshot) -> Decision:
             Alternative("previous plan", outcome.stay_usd, sum(stay.shed.values())),
         ),
         unknowns=unknowns,
-        solve_seconds=shadow_seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds + stay.seconds,
+        solve_seconds=shadow_seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds,
         usd_per_hour_when_started=outcome.steady_usd,
     )
 

@@ -44,6 +44,9 @@ def sized_plan(
     1. The programme, to a gap of `absolute_gap_usd` per hour (a relative gap would be meaningless once a shed penalty
        is in the objective), or to the optimum for small fleets. 2. Replicas as before, clipped to the bounds, and the
        routing programme. 3. Greedy.
+
+    In a large fleet the next decision may still find a better plan within the gap. That is no flapping: every move pays
+    its move cost, so from decision to decision the same demand only ever costs less.
     """
     programme = build_programme(problem, rates, bounds, gpus, rules)
     seconds = 0.0

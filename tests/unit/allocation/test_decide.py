@@ -356,3 +356,35 @@ def test_an_empty_world_has_an_empty_decision() -> None:
 def test_a_processor_pool_needs_no_gpu() -> None:
     pool = local(gpu_class="cpu", gpus_per_replica=0)
     assert decide(replace(snapshot(pool, hosted(), route(rps=5)), gpus={})).pools[OWN].replicas == 1
+
+
+def test_a_stabilised_pool_and_one_that_takes_over_run_side_by_side_only_if_the_gpus_suffice() -> None:
+    """Make before break; with too few GPUs the new pool waits, and the load spills meanwhile."""
+    world = (local("a", serving=2, previous=2), local("b"), hosted())
+    moved = (route("old", "a", "api", rps=0), route("new", "b", "api", rps=14))
+    plenty = decide(snapshot(*world, *moved, gpus=8))
+    assert {key: one.replicas for key, one in plenty.pools.items()} == {"ai/a": 2, "ai/b": 2}
+    tight = decide(snapshot(*world, *moved, gpus=3))
+    assert {key: one.replicas for key, one in tight.pools.items()} == {"ai/a": 2, "ai/b": 1}
+    assert tight.pools["ai/b"].reason is Reason.CAPACITY_SHORT
+
+
+def test_known_routes_leave_room_for_what_held_routes_take_of_a_hosted_limit() -> None:
+    memory = Memory(shares={CHAT: {API: 1.0}}, requests_per_second={CHAT: 4.0})
+    api = hosted(requests_per_minute=300.0)
+    asked = (route("chat", "api", rps=Unknown("stale")), route("other", "api", rps=5))
+    plan = decide(snapshot(api, *asked, memory=memory)).routes["ai/policy/other"]
+    assert plan.shed_ratio == pytest.approx(0.8)
+
+
+def test_a_minimum_that_the_better_pools_cannot_hold_is_said_and_nothing_is_shed() -> None:
+    rules = (BackendRule(OWN, 0.8), BackendRule(API, 1.0))
+    world = (local(serving=2, previous=2), hosted(requests_per_minute=60.0))
+    plan = decide(snapshot(*world, route(rps=5, backends=rules, minimum_pass_rate=0.95))).routes[CHAT]
+    assert plan.shed_ratio == 0.0
+    assert "below the minimum of 0.95, for the better pools are full" in plan.message
+
+
+def test_doubtful_token_lengths_make_the_demand_unknown() -> None:
+    asked = route(demand=replace(route().demand, input_tokens=float("nan")))
+    assert "cannot be true" in decide(snapshot(local(), hosted(), asked)).unknowns[CHAT]
