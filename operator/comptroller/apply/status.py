@@ -60,6 +60,8 @@ OWN_CONDITIONS = frozenset(one.value for one in ConditionType)
 WORDS = frozenset({"lastTransitionTime", "message", "explained"})
 """Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
 
+NO_NEWS = WORDS | {"conditions"}  # conditions are compared apart: the server's list may be longer and in another order
+
 
 @dataclass(slots=True)
 class StatusWriter:
@@ -139,7 +141,7 @@ def _moved(before: Any, after: Any) -> bool:
     if isinstance(after, Mapping):
         if not isinstance(before, Mapping):
             return True
-        return any(_moved(before.get(key), value) for key, value in after.items() if key not in WORDS)
+        return any(_moved(before.get(key), value) for key, value in after.items() if key not in NO_NEWS)
     if isinstance(after, list):
         if not isinstance(before, list) or len(before) != len(after):
             return True
