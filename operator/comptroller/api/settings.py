@@ -41,6 +41,9 @@ class PrometheusSettings(Strict):
     rate_window_seconds: int = Field(
         default=60, ge=4, le=3600, description="Window over which rates are taken; at least four scrapes."
     )
+    peak_window_seconds: int = Field(
+        default=600, ge=4, le=86400, description="Replicas are sized for its highest rate, where that pays."
+    )
 
 
 class LoopSettings(Strict):

@@ -11,7 +11,6 @@ from comptroller.api.settings import PrometheusSettings
 from comptroller.observe import engines
 from comptroller.observe.prometheus import PrometheusSource, Series
 
-PEAK_WINDOW_SECONDS = 600
 SHAPE_WINDOW_FACTOR = 8  # token counts change slowly: a longer window makes them steady
 
 
@@ -49,7 +48,7 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             ("policy", "route"),
         ),
         "arrivals": (requests, ("policy", "route")),
-        "peak": (f"max_over_time(({requests})[{PEAK_WINDOW_SECONDS}s:{window}s])", ("policy", "route")),
+        "peak": (f"max_over_time(({requests})[{settings.peak_window_seconds}s:{window}s])", ("policy", "route")),
         "tokens": (
             f"sum by (policy, route, kind) (rate(comptroller_router_tokens_total[{shape}s]))",
             ("policy", "route", "kind"),
@@ -102,7 +101,7 @@ def arrivals_of(measured: Measurements, policy: str, route: str, stale_after_sec
 
 
 def peak_of(measured: Measurements, policy: str, route: str) -> Measurement:
-    """The highest rate of the last ten minutes."""
+    """The highest rate of the peak window."""
     return find(measured.peak, (policy, route), "no peak measured")
 
 

@@ -52,6 +52,8 @@ def run_result(store: ClusterStore, namespace: str, job: str) -> RunResult | Non
         one["type"]: one for one in (live.get("status") or {}).get("conditions") or () if one.get("status") == "True"
     }
     failed = conditions.get("Failed")
+    if failed is None and len(ended) == len(pods):  # it succeeded without a word: its result is lost
+        failed = conditions.get("Complete")
     if failed is None:
         return None
     last = max(ended, key=lambda one: one.finished_seconds, default=None)
