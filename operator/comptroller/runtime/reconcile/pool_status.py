@@ -17,6 +17,7 @@ from comptroller.runtime.clock import timestamp
 from comptroller.runtime.gather import running_cost_of
 from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, progressing
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.reconcile.gate import warmups_of
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.state import Picture
 
@@ -29,6 +30,7 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
     local = spec.local
     assert local is not None  # noqa: S101 - the caller chose by it
     ready, unschedulable = len(found.serving), found.unschedulable
+    warm = found.warm if warmups_of(picture.specs, name) else None  # nothing is declared hot: nothing can be warm
     short = bool(unschedulable)
     moving = ready != target.replicas or len(found.starting) > 0
     reason, message = target.reason, target.message
@@ -84,12 +86,14 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
             {
                 "want": str(target.replicas),
                 "ready": str(ready),
-                "warm": str(found.warm),
+                "warm": "-" if warm is None else str(warm),
                 "utilisation": None if target.utilisation is None else percent(target.utilisation),
                 "usdPerMillionTokens": None if per_million is None else usd_text(per_million),
             }
         ),
-        "replicas": {"desired": target.replicas, "ready": ready, "warm": found.warm, "starting": len(found.starting)},
+        "replicas": without_none(
+            {"desired": target.replicas, "ready": ready, "warm": warm, "starting": len(found.starting)}
+        ),
         "allocation": without_none(
             {
                 "desired": target.replicas,
