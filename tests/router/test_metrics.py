@@ -56,6 +56,16 @@ def test_an_answer_is_counted_with_tokens_dollars_and_times(
     change.becomes(f"comptroller_router_time_to_first_token_seconds_count{{{POLICY},{ONE}}}", 3 if stream else 0)
 
 
+def test_routes_are_there_before_their_first_request(router: RunningRouter) -> None:
+    series = router.metrics()
+
+    info = f'comptroller_router_route_info{{{POLICY},route="chat"}}'
+    assert series[info] == 1.0
+    for tenant, route in (("team-a", "single"), ("team-b", "other")):
+        labels = f'{POLICY},route="{route}",step="",tenant="{tenant}",workflow=""'
+        assert f"comptroller_router_requests_total{{{labels}}}" in series
+
+
 def test_the_first_token_of_a_stream_is_earlier_than_its_end(router: RunningRouter, upstreams: Upstreams) -> None:
     change = Difference(router)
     router.chat("single", stream=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import metrics
 from .config import Config, ConfigError
-from .keys import KeyRing
+from .keys import ANONYMOUS, KeyRing
 
 LOG = logging.getLogger("comptroller.router")
 POLL_SECONDS = 0.5
@@ -76,11 +76,16 @@ class Live:
 
     @staticmethod
     def _tell(config: Config) -> None:
+        """Names the configuration and its routes. Counters begin at zero: the first request of a series that was not
+        there before is none to Prometheus' rate()."""
         metrics.CONFIG_INFO.clear()
         metrics.CONFIG_INFO.labels(config.digest).set(1)
         metrics.ROUTE_INFO.clear()
-        for route in config.routes:
-            metrics.ROUTE_INFO.labels(config.policy, route).set(1)
+        for route in config.routes.values():
+            metrics.ROUTE_INFO.labels(config.policy, route.name).set(1)
+            for tenant in config.tenants or [ANONYMOUS]:
+                if tenant.may_use(route.name):
+                    metrics.REQUESTS.labels(config.policy, route.name, tenant.name, route.workflow, route.step)
 
 
 def swap(old: Config, new: Config) -> None:

@@ -283,23 +283,24 @@ class _Builder:
     def _limit(self, key: str, weight: int, route: Route, plan: RoutePlan | None, routers: int) -> int | None:
         """Requests that one router process may have in flight on this backend.
 
-        A limit holds for one route in one process, so the pool's whole concurrency is divided: by the route's part of
-        the pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of router
-        processes. 3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 =
-        60. A route that queues has no limit inside: the engine's own queue is where it waits.
+        A limit holds for one route in one process, so a local pool's concurrency is divided: by the route's part of the
+        pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of processes.
+        3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 = 60. A hosted
+        pool is divided by the processes alone: it may have to carry everything, and says itself when it is too much. A
+        route that queues has no limit inside: the engine's own queue is where it waits.
         """
         state = self.states[key]
         if state.max_concurrency is None:
             return None
-        local = self.pools[key].local is not None
-        if local and route.on_overload == "queue":
+        if self.pools[key].local is None:
+            return max(1, math.ceil(state.max_concurrency / routers))
+        if route.on_overload == "queue":
             return None
-        whole = state.max_concurrency * (max(1, state.serving) if local else 1)
         total = self.loads.get(key, 0.0)
         part = 0.25
         if weight:
             part = (weight / THOUSAND) * _load(plan) / total if plan and total > 0 else 1.0
-        return max(1, math.ceil(min(1.0, part * HEADROOM) * whole / routers))
+        return max(1, math.ceil(min(1.0, part * HEADROOM) * state.max_concurrency * max(1, state.serving) / routers))
 
 
 def _key(name: str, pool: ModelPoolSpec) -> SecretMount | None:

@@ -27,6 +27,7 @@ from comptroller.api.modelpool import Provider
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import Settings
 from comptroller.render.child import child
+from comptroller.render.errors import RenderError
 from comptroller.render.labels import POLICY, ROUTER, labels, router_selector, with_users
 from comptroller.render.network_policy import restricted_router_network_policy
 from comptroller.render.pod_disruption_budget import pod_disruption_budget
@@ -42,6 +43,7 @@ PORT = 4000
 LEAVE_SERVICES_SECONDS = 5
 COOLDOWN_SECONDS = 5
 FIRST_RESERVE_WEIGHT = 1e-6
+LONGEST_CONFIG_BYTES = 900_000
 
 _PREFIX: Mapping[Provider, str] = {
     Provider.OPENAI: "openai",
@@ -69,11 +71,16 @@ def litellm_children(
     """Every object of one router, in the order in which they are applied: the network policy before the pods."""
     ours = labels("litellm", plan.policy, "router", {POLICY: plan.policy, ROUTER: plan.name})
     selector, place = router_selector(plan.name), plan.namespace
+    config = litellm_config(plan)
+    if len(config) > LONGEST_CONFIG_BYTES:
+        entries = sum(len(route.backends) for route in plan.routes)
+        problem = f"{entries} backends of all routes do not fit into one ConfigMap: split the policy into several"
+        raise RenderError("spec.routes", problem)
     children = []
     if plan.kind == "restricted":
         children.append(restricted_router_network_policy(plan.name, place, ours, selector, plan.inside_pools, owner))
     children += [
-        child("v1", "ConfigMap", plan.name, place, ours, owner, data={"config.yaml": litellm_config(plan)}),
+        child("v1", "ConfigMap", plan.name, place, ours, owner, data={"config.yaml": config}),
         child("v1", "ConfigMap", f"{plan.name}-plugin", place, ours, owner, data=dict(plugin_files())),
         _service(plan, spec, ours, selector, owner),
         pod_disruption_budget(plan.name, place, ours, selector, owner),
@@ -182,7 +189,7 @@ def _injection_points(route: RouterRoute) -> list[dict[str, Any]]:
     points = []
     for name, location in _BREAKPOINTS.items():
         if name in route.cache_breakpoints:
-            points.append({**location, "control": control})
+            points.append({**location, "control": dict(control)})
     return points
 
 
