@@ -158,11 +158,11 @@ async def open_gate(context: Context, pool: str, replica: Replica, picture: Pict
         names.append(run.job)
         if run.warm or not spec.gate.enabled:
             continue
-        if run.proven and replica.ready:
-            failures.append(f"{key}: admitted without proof")
-        elif run.result is not None:
+        if run.result is not None:
             failures.append(f"{key}: {run.result.error or 'not warm'}")
-            held = held or spec.gate.on_failure == "hold"
+            held = held or (spec.gate.on_failure == "hold" and not replica.ready)
+        elif run.proven and replica.ready:
+            failures.append(f"{key}: admitted without proof")  # its Job is gone by now
         else:
             waiting = True
     if waiting and replica.ready:
