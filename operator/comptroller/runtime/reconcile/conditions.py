@@ -47,13 +47,22 @@ def progressing(ready: bool, moving: bool, reason: Reason, message: str, generat
 
 
 def honoured(
-    kind: str, spec: ApiModel | None, generation: int, hosted_pools: Collection[str] = ()
+    kind: str,
+    spec: ApiModel | None,
+    generation: int,
+    hosted_pools: Collection[str] = (),
+    unreachable: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Whether this version acts upon every field that is set; nothing about a spec that cannot be read."""
+    """Whether this version acts upon every field that is set; nothing about a spec that cannot be read.
+
+    `unreachable` are sentences about backends that are named and can never be asked.
+    """
     if spec is None:
         return []
-    if ignored := not_honoured(kind, spec, hosted_pools):
-        text = f"Accepted, but this version does not act upon: {', '.join(ignored)}."
+    ignored = not_honoured(kind, spec, hosted_pools)
+    sentences = [f"Accepted, but this version does not act upon: {', '.join(ignored)}."] if ignored else []
+    if sentences := [*sentences, *(f"{one}." for one in unreachable)]:
+        text = " ".join(sentences)
         return [condition(ConditionType.FIELDS_HONOURED, False, Reason.NOT_HONOURED, text, generation)]
     return [
         condition(

@@ -10,6 +10,7 @@ from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.kube.resources import KubeDict
 from comptroller.observe.measurements import find, within_first_token
+from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, progressing
 from comptroller.runtime.reconcile.context import Context
@@ -66,7 +67,12 @@ def policy_status(
                 generation,
             ),
             pause_condition(live, generation),
-            *honoured(live["kind"], spec, generation),
+            *honoured(
+                live["kind"],
+                spec,
+                generation,
+                unreachable=unreachable_backends(spec, namespace, picture.specs.pools),
+            ),
         ],
     }
 
