@@ -9,7 +9,15 @@ import pytest
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
 from comptroller.api.settings import PrometheusSettings
-from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, measure, peak_of
+from comptroller.observe.measurements import (
+    Measurements,
+    arrivals_of,
+    find,
+    mean_tokens,
+    measure,
+    peak_of,
+    within_first_token,
+)
 from comptroller.observe.prometheus import Series
 
 POLICY, CHAT = "ai/research", ("ai/research", "chat")
@@ -39,9 +47,7 @@ def test_a_fresh_router_without_a_series_had_no_request() -> None:
         pytest.param(
             {"router_age_seconds": {(POLICY, "other"): Sample(1.0)}}, "no router of this", id="only another's"
         ),
-        pytest.param(
-            {"router_age_seconds": {CHAT: Sample(91.0)}}, "91 s old (limit 90 s)", id="it is stale"
-        ),
+        pytest.param({"router_age_seconds": {CHAT: Sample(91.0)}}, "91 s old (limit 90 s)", id="it is stale"),
         pytest.param({"router_age_seconds": {CHAT: Unknown("NaN")}}, "NaN", id="its age is no number"),
         pytest.param({"router_age_seconds": Unknown("unreachable")}, "unreachable", id="Prometheus is down"),
         pytest.param({"arrivals": Unknown("refused")}, "refused", id="only this query failed"),
@@ -90,6 +96,34 @@ def test_find_gives_the_reason_of_the_series_before_its_own() -> None:
     assert find(Unknown("down"), CHAT, "none") == Unknown("down")
     assert find({}, CHAT, "none") == Unknown("none")
     assert find({CHAT: Sample(1.0)}, CHAT, "none") == Sample(1.0)
+
+
+def buckets(**at: float) -> Measurements:
+    """Cumulative answers per second by bound, such as `s1=4` for a second and `inf=8`."""
+    bounds = {name: "+Inf" if name == "inf" else name[1:].replace("_", ".") for name in at}
+    return measured(first_token_buckets={(*CHAT, bounds[name]): Sample(value) for name, value in at.items()})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within"),
+    [
+        pytest.param(1.0, 4.0, id="at a bound"),
+        pytest.param(1.5, 5.0, id="evenly between two bounds"),
+        pytest.param(0.25, 1.0, id="below the first bound"),
+        pytest.param(2.0, 6.0, id="at the last bound"),
+        pytest.param(60.0, 6.0, id="beyond the last bound nothing is claimed"),
+    ],
+)
+def test_answers_that_began_in_time(seconds: float, within: float) -> None:
+    found = within_first_token(buckets(inf=8, s2=6, s1=4), POLICY, "chat", seconds)
+    assert found == (8.0, pytest.approx(within))
+
+
+@pytest.mark.parametrize("series", [{}, {"inf": 0.0, "s1": 0.0}])
+def test_before_the_first_answer_nothing_is_said_about_time(series: dict[str, float]) -> None:
+    assert within_first_token(buckets(**series), POLICY, "chat", 1.0) is None
+    assert within_first_token(Measurements(), POLICY, "chat", 1.0) is None
+    assert within_first_token(buckets(inf=8), POLICY, "other", 1.0) is None
 
 
 class Notebook:

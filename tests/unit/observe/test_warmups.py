@@ -17,8 +17,8 @@ GOOD = json.dumps({"warm": True, "prefixes": [PREFIX]})
 BAD = json.dumps({"warm": False, "prefixes": [], "error": "the engine is gone"})
 
 
-def job(failed: str | None = None) -> KubeDict:
-    conditions = [{"type": "Failed", "status": "True", "message": failed, "lastTransitionTime": build.at(50)}]
+def job(failed: str | None = None, kind: str = "Failed") -> KubeDict:
+    conditions = [{"type": kind, "status": "True", "message": failed, "lastTransitionTime": build.at(50)}]
     return build.item("Job", "w-1", status={"conditions": conditions if failed is not None else []})
 
 
@@ -62,6 +62,16 @@ def test_a_failed_run_says_why(pods: list[KubeDict], failed: str, error: str) ->
     found = result(job(failed), *pods)
     assert found is not None
     assert (found.warm, found.error, found.finished_seconds) == (False, error, build.BORN_SECONDS + 50)
+
+
+def test_a_run_that_ended_well_and_lost_its_result_has_failed_once_its_pods_have_ended() -> None:
+    ended = job("", "Complete")
+    assert result(ended, pod("a", None)) is None
+    found = result(ended, pod("a", ""))
+    assert found is not None
+    assert not found.warm
+    assert "without a result" in found.error
+    assert result(ended, pod("a", GOOD)) == read_message(GOOD, build.BORN_SECONDS + 10)
 
 
 @pytest.mark.parametrize(
