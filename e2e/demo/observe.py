@@ -41,7 +41,11 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The fleet at `at` seconds of the replay (negative: before it). `hosted_*` are the hosted APIs' own ledgers."""
+    """The fleet at `at` seconds of the replay (negative: before it).
+
+    `hosted_*` are the hosted APIs' own ledgers; `arrivals` are requests per second by route as Prometheus has them now,
+    because a status is not rewritten for every change of a number.
+    """
 
     at: float
     pools: tuple[PoolView, ...] = ()
@@ -50,6 +54,7 @@ class Observation:
     hosted_requests: int = 0
     hosted_usd: float = 0.0
     operator_hosted_usd: float | None = None
+    arrivals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def local(self) -> tuple[PoolView, ...]:
@@ -70,7 +75,7 @@ class Observation:
 
     @property
     def demand(self) -> float:
-        return sum(route.requests_per_second or 0.0 for route in self.routes)
+        return sum(self.arrivals.values() or (route.requests_per_second or 0.0 for route in self.routes))
 
     @property
     def owned_usd_per_hour(self) -> float | None:
@@ -84,6 +89,7 @@ def observation(
     policies: Iterable[Mapping[str, Any]],
     ledgers: Iterable[Mapping[str, Any]] = (),
     operator_hosted_usd: float | None = None,
+    arrivals: Mapping[str, float] | None = None,
 ) -> Observation:
     """One observation from the API objects and the ledgers' totals."""
     books = list(ledgers)
@@ -96,6 +102,7 @@ def observation(
         hosted_requests=sum(int(book["requests"]) for book in books),
         hosted_usd=sum(float(book["usd"]) for book in books),
         operator_hosted_usd=operator_hosted_usd,
+        arrivals=arrivals or {},
     )
 
 

@@ -24,6 +24,7 @@ from e2e.demo.trace import PlannedRequest
 HOSTED_APIS = ("anthropic", "openai")
 PREFIX_FILE = REPOSITORY / "examples" / "quickstart" / scenario.PREFIX
 ROUTER_USD = "sum by (pool) (comptroller_router_usd_total)"
+ARRIVALS = "sum by (route) (rate(comptroller_router_requests_total[10s]))"
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Watch:
                 self._kube.items(f"{KINDS}/routingpolicies"),
                 self.books(),
                 self.router_usd(),
+                self.arrivals(),
             )
         except KubeError:
             seen = replace(last, at=at)
@@ -111,16 +113,26 @@ class Watch:
         now = self._router_usd()
         return None if now is None else now - (self._router_before or 0.0)
 
+    def arrivals(self) -> dict[str, float]:
+        """Requests per second by route over the last ten seconds; nothing when Prometheus does not answer."""
+        return {one["metric"].get("route", ""): float(one["value"][1]) for one in self._query(ARRIVALS) or ()}
+
+    def _query(self, expression: str) -> list[dict[str, Any]] | None:
+        try:
+            answer = self._kube.service("monitoring", "prometheus", 9090, "/api/v1/query", query=expression)
+        except KubeError:
+            return None
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
     def _books(self) -> list[dict[str, Any]]:
         return [self._kube.service("hosted-apis", name, 8080, "/ledger") for name in HOSTED_APIS]
 
     def _router_usd(self) -> float | None:
         hosted = {name for name, is_hosted in pools_by_hosted(self._kube).items() if is_hosted}
-        try:
-            answer = self._kube.service("monitoring", "prometheus", 9090, "/api/v1/query", query=ROUTER_USD)
-        except KubeError:
+        series = self._query(ROUTER_USD)
+        if series is None:
             return None
-        series = answer["data"]["result"]
         counted = [float(one["value"][1]) for one in series if one["metric"].get("pool", "").rsplit("/")[-1] in hosted]
         return sum(counted) if series else None
 

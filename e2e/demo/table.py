@@ -56,7 +56,8 @@ def picture(title: str, seen: Observation, results: Sequence[Result]) -> Rendera
     for route in seen.routes:
         plan = "  ".join(f"{pool} {share:.0%}" for pool, share in sorted(route.shares.items()) if share > 0)
         spill = "-" if route.spill_ratio is None else f"{route.spill_ratio:.0%}"
-        routes.add_row(route.name, f"{route.requests_per_second or 0:.1f}", spill, plan)
+        rate = seen.arrivals.get(route.name, route.requests_per_second or 0.0)
+        routes.add_row(route.name, f"{rate:.1f}", spill, plan)
     errors = sum(not one.answered for one in results)
     money = "?" if seen.usd_per_hour is None else f"${seen.usd_per_hour:.3g}/h planned"
     foot = (
