@@ -1,0 +1,156 @@
+"""Rounds of the decision loop over raw objects, with the real decision and the real auditor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from comptroller.allocation.snapshot import Sample, Unknown
+from comptroller.api.settings import Settings
+from comptroller.apply.events import EventRecorder
+from comptroller.apply.objects import Applier
+from comptroller.apply.status import StatusWriter
+from comptroller.observe.prometheus import Series
+from comptroller.runtime import loop as module
+from comptroller.runtime.loop import DecisionLoop
+from comptroller.runtime.metrics import Metrics
+from comptroller.runtime.queue import WorkQueue
+from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.state import Picture, State
+from tests.unit.apply.fake_api import FakeApi
+from tests.unit.kube import build
+
+CHAT = ("ai/research", "chat")
+
+
+class Metrology:
+    """A Prometheus with one number: the rate of the only route. None: it does not answer."""
+
+    def __init__(self) -> None:
+        self.rps: float | None = None
+
+    async def query(self, expression: str, labels: Sequence[str]) -> Series | Unknown:
+        if self.rps is None:
+            return Unknown("Prometheus cannot be reached")
+        if "route_info" in expression:
+            return {CHAT: Sample(1.0)}
+        if "requests_total" in expression:
+            return {CHAT: Sample(self.rps)}
+        return {}
+
+
+class World:
+    def __init__(self) -> None:
+        self.api, self.source = FakeApi(), Metrology()
+        for item in (build.pool(), build.hosted_pool(), build.policy(), build.node(gpus=8)):
+            self.api.put(item)
+        api: Any = self.api
+        settings = Settings.model_validate({"loop": {"batchWindowSeconds": 0, "tickSeconds": 300}})
+        self.state = State(started_seconds=0.0)
+        self.context = Context(
+            api, api.store, Applier(api, api.store), StatusWriter(api, api.store), EventRecorder(api), settings,
+            self.state, Metrics(),
+        )  # fmt: skip
+        self.queue = WorkQueue[tuple[str, tuple[str, str]]]()
+        self.loop = DecisionLoop(self.context, self.source, self.queue)  # type: ignore[arg-type]
+
+    async def round(self, rps: float | None) -> Picture:
+        self.source.rps = rps
+        return await self.loop.once()
+
+
+async def test_a_round_without_measurements_holds_and_says_why() -> None:
+    world = World()
+    picture = await world.round(None)
+    target = picture.decision.pools["ai/big"]
+    assert 0 <= target.replicas <= 8
+    assert "cannot be reached" in " ".join(picture.decision.unknowns.values())
+    assert world.state.first_data_seconds is None
+    assert world.state.picture is picture
+
+
+async def test_every_object_is_reconciled_with_a_new_picture() -> None:
+    world = World()
+    await world.round(1.0)
+    assert set(world.queue._when) == {
+        ("ModelPool", ("ai", "big")), ("ModelPool", ("ai", "api")), ("RoutingPolicy", ("ai", "research")),
+    }  # fmt: skip
+
+
+async def test_more_demand_makes_more_replicas_and_is_told_once_by_event_and_history() -> None:
+    world = World()
+    first = await world.round(1.0)
+    second = await world.round(15.0)
+    old, new = (one.decision.pools["ai/big"].replicas for one in (first, second))
+    assert old < new <= 8
+    assert [one["note"].startswith(f"Wanted {old} -> {new}: ") for one in world.api.events] == [True]
+    assert [one["message"].startswith(f"big {old} -> {new}: ") for one in world.state.history["ai/research"]] == [True]
+    assert world.state.desired_since_seconds["ai/big"] == second.at_seconds
+    await world.round(15.0)
+    assert len(world.api.events) == 1
+    assert len(world.state.history["ai/research"]) == 1
+
+
+async def test_silence_after_demand_changes_no_target() -> None:
+    world = World()
+    await world.round(1.0)
+    busy = await world.round(15.0)
+    silent = await world.round(None)
+    assert silent.decision.pools["ai/big"].replicas == busy.decision.pools["ai/big"].replicas
+
+
+async def test_the_first_picture_is_no_news_after_a_restart() -> None:
+    world = World()
+    await world.round(15.0)
+    assert world.api.events == []
+    assert world.state.history == {}
+
+
+async def test_a_plan_that_the_auditor_refuses_is_never_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    good = await world.round(1.0)
+    memory = world.state.memory
+    monkeypatch.setattr(module, "audit_plan", lambda *_: ["chat may not go to api"])
+    assert await world.round(15.0) is good
+    assert (world.state.picture, world.state.memory) == (good, memory)
+    assert world.context.metrics.registry.get_sample_value("comptroller_audit_refusals_total") == 1
+
+
+async def test_without_a_plan_that_the_auditor_accepts_there_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(module, "audit_plan", lambda *_: ["chat may not go to api"])
+    with pytest.raises(RuntimeError, match="auditor"):
+        await world.round(1.0)
+    assert world.state.picture is None
+
+
+async def test_a_round_that_fails_is_logged_and_the_next_one_is_made_when_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    world.source.rps = 1.0
+    rounds: list[str] = []
+
+    def failing(*arguments: Any) -> Any:
+        rounds.append("failed" if not rounds else "made")
+        if len(rounds) == 1:
+            raise KeyError("a mistake of ours")
+        return real(*arguments)
+
+    real = module.read_specs
+    monkeypatch.setattr(module, "read_specs", failing)
+    caplog.set_level(logging.CRITICAL, "comptroller.loop")
+    task = asyncio.create_task(world.loop.run())
+    try:
+        async with asyncio.timeout(10):
+            while world.state.picture is None:
+                world.loop.ask()
+                await asyncio.sleep(0.005)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert rounds[:2] == ["failed", "made"]
