@@ -9,7 +9,7 @@ import pytest
 
 from comptroller.apply.objects import Applied, Applier, NameTakenError
 from comptroller.kube.client import KubeError
-from comptroller.kube.resources import KubeDict
+from comptroller.kube.resources import BY_KIND, KubeDict
 from tests.unit.apply.fake_api import FakeApi, with_defaults
 from tests.unit.kube import build
 
@@ -148,7 +148,7 @@ async def test_a_deleted_child_is_made_anew(api: FakeApi) -> None:
     one = await converged(api, deployment(), service())
     gone = api.objects.pop(("Service", ("ai", "big")))
     gone["metadata"]["resourceVersion"] = "10000"
-    api.store.remove(build.BY_KIND["Service"], gone)
+    api.store.remove(BY_KIND["Service"], gone)
     assert await one.converge(OWNER, [deployment(), service()]) == Applied(created=["Service big"])
 
 
@@ -205,7 +205,7 @@ async def test_a_refusal_reaches_the_caller_and_the_next_round_goes_on(api: Fake
 
 async def test_forgetting_an_object_costs_no_write(api: FakeApi) -> None:
     one = await converged(api, service())
-    one.forget(build.BY_KIND["Service"], ("ai", "big"))
+    one.forget(BY_KIND["Service"], ("ai", "big"))
     before = api.writes
     await one.converge(OWNER, [service()])
     assert api.writes == before

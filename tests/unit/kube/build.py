@@ -33,7 +33,11 @@ def item(kind: str, name: str, version: int = 1, uid: str = "", owner: str = "",
 
 
 def node(
-    name: str = "node-1", gpus: int | str = 8, ready: str = "True", cordoned: bool = False, **labels: str
+    name: str = "node-1",
+    gpus: int | str = 8,
+    ready: str = "True",
+    cordoned: bool = False,
+    labels: dict[str, str] | None = None,
 ) -> KubeDict:
     """A node with H100s unless its labels say otherwise."""
     return item(

@@ -32,7 +32,7 @@ A100 = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
         pytest.param([build.node(ready="False")], 0, id="a node that is not ready does not count"),
         pytest.param([build.node(ready="Unknown")], 0, id="a node that is silent does not count"),
         pytest.param([build.node(cordoned=True)], 0, id="a cordoned node does not count"),
-        pytest.param([build.node(**A100)], 0, id="a node of another class does not count"),
+        pytest.param([build.node(labels=A100)], 0, id="a node of another class does not count"),
         pytest.param([build.node(gpus=0)], 0, id="a node whose plugin has not come up offers none"),
         pytest.param([build.node(gpus="many")], 0, id="an amount that is no number is none"),
         pytest.param([build.node(), build.foreign_pod()], 6, id="what others hold is subtracted"),

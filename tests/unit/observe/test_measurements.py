@@ -116,7 +116,8 @@ def buckets(**at: float) -> Measurements:
 )
 def test_answers_that_began_in_time(seconds: float, within: float) -> None:
     found = within_first_token(buckets(inf=8, s2=6, s1=4), POLICY, "chat", seconds)
-    assert found == (8.0, pytest.approx(within))
+    assert found is not None
+    assert found == pytest.approx((8.0, within))
 
 
 @pytest.mark.parametrize("series", [{}, {"inf": 0.0, "s1": 0.0}])

@@ -20,6 +20,7 @@ from comptroller.runtime.loop import DecisionLoop
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.specs import read_specs
 from comptroller.runtime.state import Picture, State
 from tests.unit.apply.fake_api import FakeApi
 from tests.unit.kube import build
@@ -141,7 +142,7 @@ async def test_a_round_that_fails_is_logged_and_the_next_one_is_made_when_asked(
             raise KeyError("a mistake of ours")
         return real(*arguments)
 
-    real = module.read_specs
+    real = read_specs
     monkeypatch.setattr(module, "read_specs", failing)
     caplog.set_level(logging.CRITICAL, "comptroller.loop")
     task = asyncio.create_task(world.loop.run())
