@@ -23,7 +23,7 @@ from e2e.demo.trace import PlannedRequest
 
 HOSTED_APIS = ("anthropic", "openai")
 PREFIX_FILE = REPOSITORY / "examples" / "quickstart" / scenario.PREFIX
-ROUTER_USD = "sum by (pool) (comptroller_router_usd_total)"
+ROUTER_USD = "sum by (pool, pod) (comptroller_router_usd_total)"
 ARRIVALS = "sum by (route) (rate(comptroller_router_requests_total[10s]))"
 
 
@@ -70,7 +70,8 @@ class Watch:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._books_before = self._books()
-        self._router_before = self._router_usd()
+        self._router_before = self._router_usd() or {}
+        self._router_last = dict(self._router_before)
         self.observations: list[Observation] = []
 
     def look(self, at: float) -> Observation:
@@ -109,9 +110,12 @@ class Watch:
             return None
 
     def router_usd(self) -> float | None:
-        """What the router has counted for hosted pools since the start, as Prometheus has it."""
+        """What the routers have counted for hosted pools since the start, also those pods that are gone by now."""
         now = self._router_usd()
-        return None if now is None else now - (self._router_before or 0.0)
+        if now is None:
+            return None
+        self._router_last |= now
+        return sum(usd - self._router_before.get(key, 0.0) for key, usd in self._router_last.items())
 
     def arrivals(self) -> dict[str, float]:
         """Requests per second by route over the last ten seconds; nothing when Prometheus does not answer."""
@@ -128,13 +132,14 @@ class Watch:
     def _books(self) -> list[dict[str, Any]]:
         return [self._kube.service("hosted-apis", name, 8080, "/ledger") for name in HOSTED_APIS]
 
-    def _router_usd(self) -> float | None:
+    def _router_usd(self) -> dict[tuple[str, str], float] | None:
+        """Dollars by (hosted pool, router pod), as Prometheus has them."""
         hosted = {name for name, is_hosted in pools_by_hosted(self._kube).items() if is_hosted}
         series = self._query(ROUTER_USD)
         if series is None:
             return None
-        counted = [float(one["value"][1]) for one in series if one["metric"].get("pool", "").rsplit("/")[-1] in hosted]
-        return sum(counted) if series else None
+        counted = {(one["metric"].get("pool", ""), one["metric"].get("pod", "")): one["value"][1] for one in series}
+        return {key: float(usd) for key, usd in counted.items() if key[0].rsplit("/")[-1] in hosted}
 
 
 def pools_by_hosted(kube: Kube) -> dict[str, bool]:
