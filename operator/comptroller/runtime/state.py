@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Memory, Snapshot
@@ -25,10 +26,18 @@ class Specs:
     warmups: Mapping[str, CacheWarmupSpec] = field(default_factory=dict)
     stalls: Mapping[tuple[str, str], tuple[Stall, ...]] = field(default_factory=dict)  # (kind, key) -> why
     prices: Mapping[str, HostedPrice] = field(default_factory=dict)  # hosted pools
+    generations: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, key) -> generation that was read
 
     def stalled(self, kind: str, key: str) -> tuple[Stall, ...]:
         """Why an object cannot be acted upon; empty when it can."""
         return self.stalls.get((kind, key), ())
+
+    def current(self, live: Mapping[str, Any]) -> bool:
+        """Whether this is the spec of the object as it is now. A status for an older one would tell of the new
+        generation what was decided about the old."""
+        metadata = live["metadata"]
+        known = self.generations.get((live["kind"], f"{metadata['namespace']}/{metadata['name']}"))
+        return known is not None and known == metadata.get("generation")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ async def reconcile_policy(context: Context, key: ObjectKey) -> None:
         return
     picture, name = context.picture(), "/".join(key)
     generation = live["metadata"]["generation"]
+    if not picture.specs.current(live):
+        return  # changed since the picture was made: it comes again with the next one
     stalls = picture.specs.stalled(ROUTING_POLICY.kind, name)
     spec = picture.specs.policies.get(name)
     if not stalls and spec is None:

@@ -29,6 +29,8 @@ async def reconcile_pool(context: Context, key: ObjectKey) -> None:
         return
     picture, name = context.picture(), "/".join(key)
     generation = live["metadata"]["generation"]
+    if not picture.specs.current(live):
+        return  # changed since the picture was made: it comes again with the next one
     stalls = picture.specs.stalled(MODEL_POOL.kind, name)
     spec = picture.specs.pools.get(name)
     if not stalls and spec is None:

@@ -52,6 +52,8 @@ async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
         return
     picture, name = context.picture(), "/".join(key)
     generation = live["metadata"]["generation"]
+    if not picture.specs.current(live):
+        return  # changed since the picture was made: it comes again with the next one
     stalls = picture.specs.stalled(CACHE_WARMUP.kind, name)
     spec = picture.specs.warmups.get(name)
     if not stalls and spec is None:
