@@ -24,9 +24,9 @@ PROMPT_TOKENS: Final = (
 )
 
 
-def by_pool(names: tuple[str, ...]) -> str:
-    """The sum of a gauge over a pool's replicas, whatever its engine."""
-    return f'sum by (namespace, pool) ({{__name__=~"{"|".join(names)}", pool!=""}})'
+def by_pod(names: tuple[str, ...]) -> str:
+    """A gauge of each replica, whatever its engine."""
+    return f'sum by (namespace, pool, pod) ({{__name__=~"{"|".join(names)}", pool!=""}})'
 
 
 def rate_by_pool(names: tuple[str, ...], window_seconds: int) -> str:

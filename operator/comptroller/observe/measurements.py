@@ -29,12 +29,9 @@ class Measurements:
     first_token_buckets: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
     )  # (policy, route, le)
-    in_flight: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    in_flight: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool, pod)
     cached_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     prompt_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
-    usd: Series | Unknown = field(
-        default_factory=lambda: Unknown("not asked yet")
-    )  # (policy, pool) since the router began
     hosted_latency_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
 
 
@@ -67,12 +64,11 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             ("policy", "route", "le"),
         ),
         "in_flight": (
-            f"{engines.by_pool(engines.RUNNING)} + {engines.by_pool(engines.WAITING)}",
-            ("namespace", "pool"),
+            f"{engines.by_pod(engines.RUNNING)} + {engines.by_pod(engines.WAITING)}",
+            ("namespace", "pool", "pod"),
         ),
         "cached_tokens": (engines.rate_by_pool(engines.CACHED_TOKENS, window), ("namespace", "pool")),
         "prompt_tokens": (engines.rate_by_pool(engines.PROMPT_TOKENS, window), ("namespace", "pool")),
-        "usd": ("sum by (policy, pool) (comptroller_router_usd_total)", ("policy", "pool")),
         "hosted_latency_seconds": (
             f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "
             f"(sum by (pool) (rate(comptroller_router_request_seconds_count[{shape}s])) > 0)",
@@ -142,6 +138,28 @@ def within_first_token(measured: Measurements, policy: str, route: str, seconds:
             return total, min(total, count + part * (cumulative - count))
         below, count = bound, cumulative
     return total, total
+
+
+def in_flight_of(measured: Measurements, pool: str) -> dict[str, float]:
+    """Requests that run or wait in each replica of a pool, by the pod's name; those of unknown load are left out."""
+    if isinstance(measured.in_flight, Unknown):
+        return {}
+    namespace, name = pool.split("/", 1)
+    return {
+        key[2]: one.value
+        for key, one in measured.in_flight.items()
+        if key[:2] == (namespace, name) and isinstance(one, Sample)
+    }
+
+
+def prefix_hit_ratio(measured: Measurements, pool: str) -> Measurement:
+    """Share of a pool's prompt tokens that its engines found in their caches, over the rate window."""
+    key = (*pool.split("/", 1),)
+    prompts = find(measured.prompt_tokens, key, "no prompt yet")
+    cached = find(measured.cached_tokens, key, "no prompt yet")
+    if isinstance(prompts, Unknown) or isinstance(cached, Unknown):
+        return prompts if isinstance(prompts, Unknown) else cached
+    return Sample(min(1.0, cached.value / prompts.value)) if prompts.value > 0 else Unknown("no prompt in this window")
 
 
 def find(series: Series | Unknown, key: tuple[str, ...], otherwise: str) -> Measurement:

@@ -87,7 +87,7 @@ class DecisionLoop:
         self._number += 1
         picture = Picture(now, specs, measured, replicas, snapshot, decision, self._number)
         await self._publish(picture)
-        context.metrics.show(snapshot, decision, now)
+        context.metrics.show(snapshot, measured, decision, now)
         context.metrics.decision_seconds.observe(monotonic_seconds() - began)
         context.metrics.api_writes.set(context.client.writes)
         context.metrics.queue_depth.set(len(self.queue))

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Sample, Snapshot
+from comptroller.observe.measurements import Measurements, prefix_hit_ratio
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Metrics:
     replicas: Gauge = field(init=False)
     demand: Gauge = field(init=False)
     share: Gauge = field(init=False)
+    hit_ratio: Gauge = field(init=False)
     spill: Gauge = field(init=False)
     usd_per_hour: Gauge = field(init=False)
     shadow_price: Gauge = field(init=False)
@@ -58,6 +60,12 @@ class Metrics:
         self.demand = Gauge(
             "comptroller_route_requests_per_second", "Measured arrivals.", ["policy", "route"], registry=own
         )
+        self.hit_ratio = Gauge(
+            "comptroller_pool_prefix_hit_ratio",
+            "Share of a pool's prompt tokens that its engines found cached.",
+            ["namespace", "pool"],
+            registry=own,
+        )
         self.share = Gauge(
             "comptroller_route_share",
             "Planned share of a route that a pool carries.",
@@ -83,18 +91,20 @@ class Metrics:
             "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own
         )
 
-    def show(self, snapshot: Snapshot, decision: Decision, at_seconds: float) -> None:
+    def show(self, snapshot: Snapshot, measured: Measurements, decision: Decision, at_seconds: float) -> None:
         """Replaces the series of the decision; what no longer exists disappears."""
         self.decisions.labels(decision.rung).inc()
         self.decision_age.set(at_seconds)
         self.usd_per_hour.set(decision.usd_per_hour)
         self.unknown.set(len(decision.unknowns))
-        for gauge in (self.replicas, self.demand, self.share, self.spill, self.shadow_price):
+        for gauge in (self.replicas, self.demand, self.share, self.spill, self.shadow_price, self.hit_ratio):
             gauge.clear()
         for pool in snapshot.local_pools:
             namespace, name = pool.key.split("/", 1)
             self.replicas.labels(namespace, name, "ready").set(pool.serving)
             self.replicas.labels(namespace, name, "starting").set(len(pool.starting))
+            if isinstance(hits := prefix_hit_ratio(measured, pool.key), Sample):
+                self.hit_ratio.labels(namespace, name).set(hits.value)
             if target := decision.pools.get(pool.key):
                 self.replicas.labels(namespace, name, "desired").set(target.replicas)
         for route in snapshot.routes:

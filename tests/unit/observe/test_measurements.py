@@ -13,6 +13,15 @@ from comptroller.observe.measurements import (
     Measurements,
     arrivals_of,
     find,
+    in_flight_of,
+    mean_tokens,
+    measure,
+    peak_of,
+    prefix_hit_ratio,
+)
+    Measurements,
+    arrivals_of,
+    find,
     mean_tokens,
     measure,
     peak_of,
@@ -150,8 +159,8 @@ QUERIES = {
     "first_token_buckets": (
         "sum by (policy, route, le) (rate(comptroller_router_time_to_first_token_seconds_bucket[480s]))"
     ),
-    "in_flight": 'sum by (namespace, pool) ({__name__=~"vllm:num_requests_running|sglang:num_running_reqs|'
-    'llamacpp:requests_processing", pool!=""}) + sum by (namespace, pool) ({__name__=~"vllm:num_requests_waiting|'
+    "in_flight": 'sum by (namespace, pool, pod) ({__name__=~"vllm:num_requests_running|sglang:num_running_reqs|'
+    'llamacpp:requests_processing", pool!=""}) + sum by (namespace, pool, pod) ({__name__=~"vllm:num_requests_waiting|'
     'sglang:num_queue_reqs|llamacpp:requests_deferred", pool!=""})',
     "cached_tokens": "sum by (namespace, pool) ("
     'label_replace(rate(vllm:prefix_cache_hits_total{pool!=""}[60s]), '
@@ -169,7 +178,6 @@ QUERIES = {
     '"dialect", "llamacpp:prompt_tokens_total", "", "") or '
     'label_replace(rate(llamacpp:prompt_tokens_cached_total{pool!=""}[60s]), '
     '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
-    "usd": "sum by (policy, pool) (comptroller_router_usd_total)",
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
 }
@@ -191,3 +199,18 @@ async def test_a_query_that_fails_leaves_the_others_known() -> None:
     found = await measure(Notebook(), PrometheusSettings(rate_window_seconds=8))  # type: ignore[arg-type]
     assert found.usd == Unknown("down")
     assert found.arrivals == {}
+
+
+def test_the_hit_ratio_is_cached_over_prompt_tokens_and_unknown_without_prompts() -> None:
+    key = ("ai", "big")
+    known = measured(cached_tokens={key: Sample(30.0)}, prompt_tokens={key: Sample(40.0)})
+    assert prefix_hit_ratio(known, "ai/big") == Sample(0.75)
+    idle = measured(cached_tokens={key: Sample(0.0)}, prompt_tokens={key: Sample(0.0)})
+    assert prefix_hit_ratio(idle, "ai/big") == Unknown("no prompt in this window")
+    assert isinstance(prefix_hit_ratio(measured(), "ai/big"), Unknown)
+
+
+def test_the_load_of_a_replica_is_known_by_its_pod() -> None:
+    series = {("ai", "big", "a"): Sample(3.0), ("ai", "big", "b"): Unknown("NaN"), ("ai", "other", "c"): Sample(1.0)}
+    assert in_flight_of(measured(in_flight=series), "ai/big") == {"a": 3.0}
+    assert in_flight_of(measured(), "ai/big") == {}

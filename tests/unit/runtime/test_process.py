@@ -17,6 +17,7 @@ from comptroller.api.conditions import Reason
 from comptroller.api.settings import Settings
 from comptroller.handlers import watches
 from comptroller.kube.resources import CHILDREN, WATCHED
+from comptroller.observe.measurements import Measurements
 from comptroller.runtime import clock
 from comptroller.runtime.logs import JsonFormatter
 from comptroller.runtime.metrics import Metrics
@@ -85,12 +86,12 @@ def decision(pool: str, replicas: int) -> Decision:
 def test_series_of_what_no_longer_exists_disappear() -> None:
     metrics = Metrics()
     nothing = Snapshot(0.0, (), (), (), {})
-    metrics.show(nothing, decision("ai/big", 2), 5.0)
+    metrics.show(nothing, Measurements(), decision("ai/big", 2), 5.0)
     value = metrics.registry.get_sample_value
     assert value("comptroller_usd_per_hour") == 1.5
     labels = {"gpu_class": "h100", "site": ""}
     assert value("comptroller_gpu_shadow_price_usd_per_hour", labels) == 3.1
-    metrics.show(nothing, Decision({}, {}, {}, 0.0, "hold", Memory()), 6.0)
+    metrics.show(nothing, Measurements(), Decision({}, {}, {}, 0.0, "hold", Memory()), 6.0)
     assert value("comptroller_gpu_shadow_price_usd_per_hour", labels) is None
     assert value("comptroller_decisions_total", {"rung": "hold"}) == 1
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from comptroller.allocation.decision import PoolTarget
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.apply.objects import NameTakenError
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, KubeDict, ObjectKey
-from comptroller.observe.replicas import replicas_of
+from comptroller.observe.measurements import in_flight_of
+from comptroller.observe.replicas import Replica, replicas_of
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
 from comptroller.render.pool import pool_children
@@ -66,7 +69,7 @@ async def _apply(
         children = pool_children(
             name, namespace, spec, owner_reference(live), context.settings, replicas=target.replicas, gated=gated
         )
-        await _prefer_victims(context, (namespace, name), target.replicas)
+        await _prefer_victims(context, (namespace, name), target.replicas, picture)
         done = await context.applier.converge(live, children)
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
@@ -80,17 +83,24 @@ async def _apply(
     return ()
 
 
-async def _prefer_victims(context: Context, key: ObjectKey, wanted: int) -> None:
-    """Before a pool shrinks, its pods are marked so that the coldest goes first: not ready, not warm, youngest."""
-    found = replicas_of(context.store, "/".join(key)).replicas
+async def _prefer_victims(context: Context, key: ObjectKey, wanted: int, picture: Picture) -> None:
+    """Before a pool shrinks, its pods are marked so that Kubernetes removes the one that will be missed least."""
     deployed = context.store.get(DEPLOYMENT, key)
     if deployed is None or wanted >= int(deployed["spec"].get("replicas") or 0):
         return
-    order = sorted(found, key=lambda one: (one.ready, one.warm, -one.created_seconds))
+    pool = "/".join(key)
+    order = least_missed_first(replicas_of(context.store, pool).replicas, in_flight_of(picture.measured, pool))
     for rank, replica in enumerate(order):
         if replica.deletion_cost != str(rank):
             body = {"metadata": {"annotations": {DELETION_COST: str(rank)}}}
             await context.client.patch(POD, key[0], replica.name, body)
+
+
+def least_missed_first(replicas: Sequence[Replica], in_flight: Mapping[str, float]) -> list[Replica]:
+    """Not ready before ready, cold before warm, few requests before many, young before old."""
+    return sorted(
+        replicas, key=lambda one: (one.ready, one.warm, in_flight.get(one.name, 0.0), -one.created_seconds, one.name)
+    )
 
 
 def _consequence(context: Context, key: ObjectKey) -> str:
