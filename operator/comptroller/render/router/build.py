@@ -72,6 +72,8 @@ def build_plans(
         replicas = router_replicas(
             load, (current_replicas or {}).get(names[kind]), spec.router.replicas.min, spec.router.replicas.max
         )
+        if any(plan is not None and plan.requests_per_second is None for plan in decided.values()):
+            replicas = max(replicas, min((current_replicas or {}).get(names[kind], 0), spec.router.replicas.max))
         built = tuple(builder.route(one, decided[one.name], restricted=kind, routers=replicas) for one in members)
         plans.append(
             RouterPlan(

@@ -8,7 +8,7 @@ configuration in force, so that many small steps add up to one that counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -20,11 +20,11 @@ LIMIT_BAND = 0.2
 SHED_BAND = 0.02
 
 
-def says_the_same(new: str, in_force: str, blind: Collection[str] = ()) -> bool:
+def says_the_same(new: str, in_force: str, *, blind: bool = False) -> bool:
     """Whether two configurations differ in nothing but small changes of weights, limits and shed ratios.
 
-    A planned backend that becomes a reserve, or the other way round, is no small change. The limits of the `blind`
-    routes, whose demand is unknown, follow from nothing and are not compared.
+    A planned backend that becomes a reserve, or the other way round, is no small change. Limits are not
+    compared while `blind`.
     """
     try:
         one, other = yaml.safe_load(new), yaml.safe_load(in_force)
@@ -37,7 +37,7 @@ def says_the_same(new: str, in_force: str, blind: Collection[str] = ()) -> bool:
         rest == rest_before
         and first.keys() == second.keys()
         and shed.keys() == shed_before.keys()
-        and all(_near_entry(first[key], second[key], key[0] in blind) for key in first)
+        and all(_near_entry(first[key], second[key], blind) for key in first)
         and all(
             abs(shed[key] - shed_before[key]) <= SHED_BAND and bool(shed[key]) is bool(shed_before[key]) for key in shed
         )

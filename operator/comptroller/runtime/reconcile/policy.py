@@ -23,6 +23,7 @@ from comptroller.runtime.reconcile.conditions import honoured, pause_condition, 
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.policy_status import policy_status
 from comptroller.runtime.reconcile.routers import routers_of
+from comptroller.runtime.reconcile.steady import steadied
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
 
@@ -91,9 +92,11 @@ async def _apply(
     context: Context, live: KubeDict, spec: RoutingPolicySpec, plans: Sequence[RouterPlan], picture: Picture
 ) -> tuple[Stall, ...]:
     try:
-        children = policy_children(plans, spec, owner_reference(live), context.settings)
+        rendered = policy_children(plans, spec, owner_reference(live), context.settings)
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
+    blind = any(plan.requests_per_second is None for plan in picture.decision.routes.values())
+    children = steadied(context.store, rendered, blind=blind)
     namespace = live["metadata"]["namespace"]
     if violations := audit(plans, spec, children, picture):
         context.metrics.audit_refusals.inc()
