@@ -25,6 +25,7 @@ CHARACTERS_PER_TOKEN = 4
 STREAMED_ONE_IN = 4  # a router spends as much on a streamed answer as on several whole ones
 BACKEND_HEADER = "x-litellm-model-id"
 TIMEOUT_SECONDS = 90.0
+KEEP_ALIVE_SECONDS = 2.0  # less than a router's five: else a request may meet a connection that is just being closed
 
 _WORDS = (  # noqa: SIM905
     "revenue margin covenant filing clause schedule notice party quarter audited restated exposure maturity "
@@ -137,7 +138,7 @@ async def main() -> None:
     import aiohttp
 
     headers = {"Authorization": f"Bearer {os.environ['API_KEY']}"}
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         await Generator(session, json.loads(given.schedule.read_text()), given.prefix.read_text()).run()
 

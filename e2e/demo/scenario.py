@@ -8,8 +8,8 @@ from e2e.demo.trace import RouteShape, Stretch
 
 TRACE = Path(__file__).resolve().parents[1] / "data" / "servegen" / "m-large-day9.csv"
 
-# Day 9, 17:50 to 20:20: in the fifth window a batch client trebles the load, pauses for one, and ends after seven.
-STRETCH = Stretch(first_window=1403, windows=15, window_seconds=13.0, peak_requests_per_second=7.0)
+# Day 9, 18:00 to 20:20: in the fourth window a batch client trebles the load, pauses for one, and ends after seven.
+STRETCH = Stretch(first_window=1404, windows=14, window_seconds=14.0, peak_requests_per_second=7.0)
 
 # A word that only prompts of the restricted route carry. The hosted APIs look for it in everything they receive.
 CANARY = "CANARY-ON-PREMISES-ONLY"
