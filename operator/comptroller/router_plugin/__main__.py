@@ -12,6 +12,8 @@ import secrets
 
 from .config import Config
 
+KEEP_ALIVE_SECONDS = 120
+
 
 def main() -> None:
     """Parses the two arguments and serves until SIGTERM, which lets running answers finish."""
@@ -37,7 +39,9 @@ def main() -> None:
     live = Live(config, options.config)
     app.add_middleware(Gateway, live=live)
     arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]
-    run_server(args=[*arguments, "--telemetry", "False"], prog_name="litellm")
+    # longer than clients and load balancers keep an idle connection: else a request meets a connection that just closed
+    arguments += ["--keepalive_timeout", str(KEEP_ALIVE_SECONDS), "--telemetry", "False"]
+    run_server(args=arguments, prog_name="litellm")
 
 
 if __name__ == "__main__":
