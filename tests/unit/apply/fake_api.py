@@ -15,7 +15,7 @@ from comptroller.kube.client import KubeError
 from comptroller.kube.resources import BY_KIND, KubeDict, Resource, key_of
 from comptroller.kube.store import ClusterStore
 
-Change = Callable[[KubeDict], None]
+Change = Callable[[KubeDict], object]
 
 
 def as_sent(_: KubeDict) -> None:

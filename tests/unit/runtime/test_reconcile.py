@@ -77,7 +77,7 @@ async def test_a_second_round_over_the_same_world_writes_nothing() -> None:
 async def test_a_status_never_tells_of_a_generation_that_was_not_decided_about(change: dict[str, Any]) -> None:
     """Between an edit and the next decision a status would say of the new spec what holds for the old one."""
     world = await settled()
-    world.api.edit("ModelPool", "big", lambda item: edited(item, **change) and None)
+    world.api.edit("ModelPool", "big", lambda item: edited(item, **change))
     before = world.api.writes
     await reconcile(world)
     assert world.api.writes == before
@@ -90,7 +90,7 @@ async def test_a_status_never_tells_of_a_generation_that_was_not_decided_about(c
 async def test_a_pool_that_stalls_keeps_its_replicas_and_says_what_to_do() -> None:
     world = await settled()
     before = world.api.live("Deployment", "big")
-    world.api.edit("ModelPool", "big", lambda item: edited(item, model=None) and None)
+    world.api.edit("ModelPool", "big", lambda item: edited(item, model=None))
     await world.round(5.0)
     await reconcile_pool(world.context, POOL)
     assert world.api.live("Deployment", "big") == before
