@@ -99,7 +99,7 @@ class Screen:
 def _pool_row(pool: PoolView, answered_per_second: float) -> tuple[str, ...]:
     counts = ("-", "-", "-") if pool.hosted else (str(pool.desired), str(pool.ready), str(pool.warm))
     planned = "-" if pool.requests_per_second is None else f"{pool.requests_per_second:.1f}"
-    money = "-" if pool.usd_per_hour is None else f"{pool.usd_per_hour:.3g}"
+    money = "-" if pool.usd_per_hour is None else f"{pool.usd_per_hour:.3f}"
     return (pool.name, pool.gpu_class, *counts, planned, f"{answered_per_second:.1f}", money, pool.reason)
 
 

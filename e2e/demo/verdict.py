@@ -64,9 +64,9 @@ def first_spill(seen: Evidence) -> float | None:
 
 
 def first_new_replica(seen: Evidence) -> float | None:
-    """When more replicas were ready than just before the load step."""
+    """When more replicas were ready than were there, or already wanted, just before the load step."""
     before = [one.ready for one in seen.observations if one.at <= seen.load_step]
-    level = before[-1] if before else 0
+    level = max(before[-1] if before else 0, replicas_before(seen))
     return next((one.at for one in seen.observations if one.at > seen.load_step and one.ready > level), None)
 
 
