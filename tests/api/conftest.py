@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.nodes import gpu_labels
+from tests.api.operator_process import Fleet, Prometheus, Routers, running_fleet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARIES = REPOSITORY / ".cluster" / "bin"
@@ -103,6 +104,32 @@ def gpu_nodes(api_server: ApiServer) -> list[str]:
     names = [f"node/{name}" for name in GPU_NODES]
     api_server.kubectl("wait", "--for=condition=Ready", *names, "--timeout=30s")
     return list(GPU_NODES)
+
+
+@pytest.fixture(scope="session")
+def routers() -> Iterator[Routers]:
+    """The metrics of all routers; tests say how many requests arrive."""
+    served = Routers()
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="session")
+def prometheus(routers: Routers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A real Prometheus that scrapes them."""
+    source = Prometheus(tmp_path_factory.mktemp("prometheus"), routers.port)
+    source.start()
+    yield source
+    source.stop()
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    api_server: ApiServer, routers: Routers, prometheus: Prometheus, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """An operator with a namespace and eight GPUs for the tests of one file."""
+    with running_fleet(api_server, routers, prometheus, tmp_path_factory.mktemp("operator")) as one:
+        yield one
 
 
 def _gpu_node(name: str, gpu: str, count: int) -> dict[str, Any]:
