@@ -9,6 +9,7 @@ from typing import Any, Literal
 from comptroller.kube.client import KubeClient, KubeError
 
 LONGEST_NOTE = 1000
+REMEMBERED = 10_000  # notes; then all are forgotten, which at worst repeats one event per object
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class EventRecorder:
         identity = (metadata["uid"], reason)
         if self._last.get(identity) == note:
             return
+        if len(self._last) >= REMEMBERED:
+            self._last.clear()
         self._last[identity] = note
         reference = {
             "apiVersion": regarding["apiVersion"], "kind": regarding["kind"], "name": metadata["name"],

@@ -61,11 +61,27 @@ def _held_by_others(store: ClusterStore) -> dict[tuple[str, str], int]:
         node = spec.get("nodeName")
         if not node:
             continue
-        for container in spec.get("containers") or ():
-            for resource, amount in ((container.get("resources") or {}).get("limits") or {}).items():
-                if "/" in resource:
-                    held[node, resource] = held.get((node, resource), 0) + _count(amount)
+        for resource, amount in _gpus_of(spec).items():
+            held[node, resource] = held.get((node, resource), 0) + amount
     return held
+
+
+def _gpus_of(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Extended resources of a pod, as the scheduler counts them: its containers together, or the greediest initial
+    container if that asks for more."""
+    together: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        for resource, amount in _limits(container).items():
+            together[resource] = together.get(resource, 0) + amount
+    for container in spec.get("initContainers") or ():
+        for resource, amount in _limits(container).items():
+            together[resource] = max(together.get(resource, 0), amount)
+    return together
+
+
+def _limits(container: Mapping[str, Any]) -> dict[str, int]:
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return {resource: _count(amount) for resource, amount in limits.items() if "/" in resource}
 
 
 def _count(amount: Any) -> int:

@@ -33,8 +33,12 @@ def scrape_targets(store: ClusterStore) -> list[dict[str, Any]]:
         else:
             found["router_policy"] = f"{metadata['namespace']}/{labels.get(POLICY_LABEL, '')}"
         path = "/metrics/" if component == "router" else "/metrics"
-        groups.append({"targets": [f"{status['podIP']}:{port}"], "labels": {**found, "__metrics_path__": path}})
+        groups.append({"targets": [f"{_host(status['podIP'])}:{port}"], "labels": {**found, "__metrics_path__": path}})
     return groups
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _port(pod: dict[str, Any]) -> int | None:

@@ -28,10 +28,8 @@ from comptroller.kube.store import ClusterStore
 from comptroller.observe.inventory import gpu_inventory
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
 from comptroller.observe.replicas import PoolReplicas
-from comptroller.runtime.state import Specs, State
+from comptroller.runtime.state import HOLD_ANNOTATION, PAUSED_ANNOTATION, Specs, State
 
-PAUSED_ANNOTATION = "comptroller.dev/paused"
-HOLD_ANNOTATION = "comptroller.dev/hold-replicas"
 MINIMUM_STARTING_SECONDS = 1.0
 
 

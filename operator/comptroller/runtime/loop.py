@@ -49,6 +49,7 @@ class DecisionLoop:
                 await self.once()
             except Exception:
                 log.exception("The decision failed; the last one stays in force")
+            self.context.state.last_round_seconds = now_seconds()
             try:
                 async with asyncio.timeout(settings.tick_seconds):
                     await self._asked.wait()

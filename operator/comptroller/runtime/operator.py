@@ -86,7 +86,7 @@ class Operator:
             status=StatusWriter(self.client, self.store),
             events=EventRecorder(self.client),
             settings=self.settings,
-            state=State(started_seconds=now_seconds()),
+            state=State(last_round_seconds=now_seconds()),
             metrics=self.metrics,
         )
         self.loop = DecisionLoop(self.context, self._source, self.queue)
@@ -161,13 +161,8 @@ class Operator:
     def _spec_changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
         picture = self.context.state.picture
-        known = picture is not None and "/".join(key) in {
-            **picture.specs.pools,
-            **picture.specs.policies,
-            **picture.specs.warmups,
-        }
-        observed = (item.get("status") or {}).get("observedGeneration")
-        if not known or observed != item["metadata"].get("generation"):
+        gone = self.store.get(resource, key) is None
+        if gone or picture is None or not picture.specs.current(item):
             self.loop.ask()
         self.queue.add((resource.kind, key))
 
@@ -222,10 +217,9 @@ class Operator:
     def healthy(self) -> dict[str, Any]:
         """Whether the process works: its tasks live and it decides."""
         ended = [task.get_name() for task in self._tasks if task.done()]
-        picture = self.context.state.picture
-        age = None if picture is None else now_seconds() - picture.at_seconds
-        late = age is not None and age > 10 * self.settings.loop.tick_seconds + UNSYNCED_LIMIT_SECONDS
-        return {"ok": not ended and not late, "ended": ended, "decisionAgeSeconds": age, "queue": len(self.queue)}
+        age = now_seconds() - self.context.state.last_round_seconds
+        late = age > 10 * self.settings.loop.tick_seconds + UNSYNCED_LIMIT_SECONDS
+        return {"ok": not ended and not late, "ended": ended, "roundAgeSeconds": age, "queue": len(self.queue)}
 
     def ready(self) -> dict[str, Any]:
         """Whether it has seen the whole cluster and decided once."""

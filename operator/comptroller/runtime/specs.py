@@ -16,7 +16,7 @@ from comptroller.api.settings import Settings
 from comptroller.economics.prices import price_lookup
 from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, Resource, key_of
 from comptroller.kube.store import ClusterStore
-from comptroller.runtime.state import Specs
+from comptroller.runtime.state import Specs, wish_of
 
 
 def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
@@ -33,12 +33,12 @@ def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
         _note(stalls, ROUTING_POLICY, key, policy_stalls(key.split("/", 1)[0], policy, pools))
     for key, warmup in warmups.items():
         _note(stalls, CACHE_WARMUP, key, _unknown_pools(key.split("/", 1)[0], warmup, pools))
-    generations = {
-        (resource.kind, "/".join(key_of(item))): item["metadata"].get("generation", 0)
+    asked = {
+        (resource.kind, "/".join(key_of(item))): wish_of(item)
         for resource in OWNED_BY_USERS
         for item in store.all(resource)
     }
-    return Specs(pools, policies, warmups, stalls, prices, generations)
+    return Specs(pools, policies, warmups, stalls, prices, asked)
 
 
 def _read(store: ClusterStore, resource: Resource, stalls: dict[tuple[str, str], tuple[Stall, ...]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Memory, Snapshot
@@ -16,6 +16,19 @@ from comptroller.economics.prices import HostedPrice
 from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import PoolReplicas
 
+PAUSED_ANNOTATION = "comptroller.dev/paused"
+HOLD_ANNOTATION = "comptroller.dev/hold-replicas"
+
+Wish: TypeAlias = tuple[int, str | None, str | None]
+"""What a user asks of an object: the generation of its spec, and the two annotations that steer it."""
+
+
+def wish_of(item: Mapping[str, Any]) -> Wish:
+    """What the user asks for, of a live object."""
+    metadata = item["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return metadata.get("generation", 0), annotations.get(PAUSED_ANNOTATION), annotations.get(HOLD_ANNOTATION)
+
 
 @dataclass(frozen=True, slots=True)
 class Specs:
@@ -26,18 +39,17 @@ class Specs:
     warmups: Mapping[str, CacheWarmupSpec] = field(default_factory=dict)
     stalls: Mapping[tuple[str, str], tuple[Stall, ...]] = field(default_factory=dict)  # (kind, key) -> why
     prices: Mapping[str, HostedPrice] = field(default_factory=dict)  # hosted pools
-    generations: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, key) -> generation that was read
+    asked: Mapping[tuple[str, str], Wish] = field(default_factory=dict)  # (kind, key) -> what was read
 
     def stalled(self, kind: str, key: str) -> tuple[Stall, ...]:
         """Why an object cannot be acted upon; empty when it can."""
         return self.stalls.get((kind, key), ())
 
     def current(self, live: Mapping[str, Any]) -> bool:
-        """Whether this is the spec of the object as it is now. A status for an older one would tell of the new
-        generation what was decided about the old."""
+        """Whether this is what the user asks for now. A status for an older generation would tell of the new one what
+        was decided about the old."""
         metadata = live["metadata"]
-        known = self.generations.get((live["kind"], f"{metadata['namespace']}/{metadata['name']}"))
-        return known is not None and known == metadata.get("generation")
+        return self.asked.get((live["kind"], f"{metadata['namespace']}/{metadata['name']}")) == wish_of(live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,7 @@ class Picture:
 class State:
     """The mutable rest. Only the loop writes it."""
 
-    started_seconds: float
+    last_round_seconds: float  # when the loop last came round, whatever came of it
     picture: Picture | None = None
     memory: Memory = field(default_factory=Memory)
     last_good_policies: dict[str, RoutingPolicySpec] = field(default_factory=dict)

@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, *items: KubeDict, state: State | None = None, settings: Settings | None = None) -> None:
         self.store, self.settings = ClusterStore(), settings or Settings()
-        self.state = state or State(started_seconds=0.0, first_data_seconds=0.0)
+        self.state = state or State(last_round_seconds=0.0, first_data_seconds=0.0)
         self.put(*items)
 
     def put(self, *items: KubeDict) -> None:

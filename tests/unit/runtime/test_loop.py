@@ -51,7 +51,7 @@ class World:
             self.api.put(item)
         api: Any = self.api
         settings = Settings.model_validate({"loop": {"batchWindowSeconds": 0, "tickSeconds": 300}})
-        self.state = State(started_seconds=0.0)
+        self.state = State(last_round_seconds=0.0)
         self.context = Context(
             api, api.store, Applier(api, api.store), StatusWriter(api, api.store), EventRecorder(api), settings,
             self.state, Metrics(),

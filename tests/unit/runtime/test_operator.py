@@ -16,7 +16,7 @@ from comptroller.observe.measurements import Measurements
 from comptroller.runtime import operator as module
 from comptroller.runtime.operator import MissingCrdError, Operator
 from comptroller.runtime.reconcile.context import Context, NotYetError
-from comptroller.runtime.state import Picture, Specs
+from comptroller.runtime.state import Picture, Specs, wish_of
 from tests.unit.kube import build
 
 Key = tuple[str, tuple[str, str]]
@@ -65,8 +65,8 @@ class World:
 
     def decided(self) -> None:
         """A first decision over what there is."""
-        keys = {"/".join(key_of(one)): None for one in self.operator.store.all(MODEL_POOL)}
-        specs = Specs(pools=keys)  # type: ignore[arg-type]
+        pools = self.operator.store.all(MODEL_POOL)
+        specs = Specs(asked={("ModelPool", "/".join(key_of(one))): wish_of(one) for one in pools})
         decision = Decision({}, {}, {}, 0.0, "milp", Memory())
         self.operator.context.state.picture = Picture(
             0.0, specs, Measurements(), {}, Snapshot(0.0, (), (), (), {}), decision
@@ -98,6 +98,27 @@ def test_a_status_that_was_written_asks_for_no_decision_and_a_new_spec_does() ->
     world.see(seen_pool(2))
     assert not world.decision_asked()
     world.see(seen_pool(3, generation=2))
+    assert world.decision_asked()
+
+
+@pytest.mark.parametrize("annotation", ["comptroller.dev/paused", "comptroller.dev/hold-replicas"])
+def test_an_annotation_that_steers_asks_for_a_decision(annotation: str) -> None:
+    world = World()
+    world.see(seen_pool())
+    world.decided()
+    world.decision_asked()
+    changed = seen_pool(2)
+    changed["metadata"]["annotations"] = {annotation: "true"}
+    world.see(changed)
+    assert world.decision_asked()
+
+
+def test_a_deleted_object_asks_for_a_decision() -> None:
+    world = World()
+    world.see(seen_pool())
+    world.decided()
+    world.decision_asked()
+    world.see(seen_pool(2), kind="DELETED")
     assert world.decision_asked()
 
 
@@ -235,4 +256,5 @@ def test_readiness_waits_for_the_first_decision_and_health_does_not() -> None:
     world.decided()
     world.operator._synced_at = 0.0
     assert world.operator.ready()["ok"]
-    assert not world.operator.healthy()["ok"], "the decision was made in 1970"
+    world.operator.context.state.last_round_seconds = 0.0
+    assert not world.operator.healthy()["ok"], "the loop came round in 1970"

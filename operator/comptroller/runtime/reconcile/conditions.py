@@ -9,6 +9,7 @@ from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.fields import ApiModel
 from comptroller.api.honoured import not_honoured
+from comptroller.runtime.state import PAUSED_ANNOTATION
 
 
 def condition(kind: ConditionType, holds: bool, reason: Reason, message: str, generation: int) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def honoured(
 def paused(live: Mapping[str, Any]) -> bool:
     """Whether the user froze the object."""
     annotations = live["metadata"].get("annotations") or {}
-    return bool(annotations.get("comptroller.dev/paused") == "true")
+    return bool(annotations.get(PAUSED_ANNOTATION) == "true")
 
 
 def pause_condition(live: Mapping[str, Any], generation: int) -> dict[str, Any]:
