@@ -88,3 +88,13 @@ def pause_condition(live: Mapping[str, Any], generation: int) -> dict[str, Any]:
         text = "Frozen by the annotation comptroller.dev/paused; remove it to go on."
         return condition(ConditionType.PAUSED, True, Reason.PAUSED, text, generation)
     return condition(ConditionType.PAUSED, False, Reason.CONVERGED, "Not paused.", generation)
+
+
+def metrics_condition(unknown: str | None, generation: int) -> dict[str, Any]:
+    """The condition MetricsAvailable; `unknown` says what is not known and why."""
+    if unknown is None:
+        text = "Every measurement that the decision needs is fresh."
+        return condition(ConditionType.METRICS_AVAILABLE, True, Reason.AVAILABLE, text, generation)
+    text = f"{unknown}. Holding the last decision; nothing is scaled down and no spill is added."
+    reason = Reason.UNREACHABLE if "Prometheus" in unknown else Reason.STALE if " s old " in unknown else Reason.NO_DATA
+    return condition(ConditionType.METRICS_AVAILABLE, False, reason, text, generation)

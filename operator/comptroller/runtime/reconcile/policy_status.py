@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from comptroller.allocation.snapshot import Sample, Unknown
-from comptroller.api.conditions import ConditionType, Reason
+from comptroller.api.conditions import Reason
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.kube.resources import KubeDict
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.plan import RouterPlan
-from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, progressing
+from comptroller.runtime.reconcile.conditions import (
+    honoured,
+    metrics_condition,
+    pause_condition,
+    progressing,
+)
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.reconcile.routers import routers_of
@@ -57,15 +62,7 @@ def policy_status(
         "decisions": context.state.history.get(policy, [])[:10],
         "conditions": [
             *progressing(ready, not ready, reason, message, generation),
-            condition(
-                ConditionType.METRICS_AVAILABLE,
-                not unknown,
-                Reason.NO_DATA if unknown else Reason.AVAILABLE,
-                f"{unknown[0]}. Holding the last shares; no spill is added."
-                if unknown
-                else "Every route's demand is known.",
-                generation,
-            ),
+            metrics_condition(unknown[0] if unknown else None, generation),
             pause_condition(live, generation),
             *honoured(
                 live["kind"],

@@ -15,7 +15,13 @@ from comptroller.kube.resources import KubeDict
 from comptroller.observe.replicas import replicas_of
 from comptroller.runtime.clock import timestamp
 from comptroller.runtime.gather import running_cost_of
-from comptroller.runtime.reconcile.conditions import condition, honoured, pause_condition, progressing
+from comptroller.runtime.reconcile.conditions import (
+    condition,
+    honoured,
+    metrics_condition,
+    pause_condition,
+    progressing,
+)
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import warmups_of
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
@@ -69,7 +75,7 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
     unknown = _unknown(picture, name)
     conditions = [
         *progressing((ready > 0 or target.replicas == 0) and not short, moving, reason, message, generation),
-        _metrics_condition(unknown, generation),
+        metrics_condition(unknown, generation),
         condition(
             ConditionType.CAPACITY_AVAILABLE,
             not short,
@@ -150,7 +156,7 @@ def hosted_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pi
         },
         "conditions": [
             *progressing(True, False, use.reason, use.message, generation),
-            _metrics_condition(unknown, generation),
+            metrics_condition(unknown, generation),
             pause_condition(live, generation),
             *honoured(live["kind"], spec, generation),
         ],
@@ -178,20 +184,6 @@ def _unknown(picture: Picture, pool: str) -> str | None:
     unknowns = picture.decision.unknowns
     named = [route.key for route in picture.snapshot.routes if any(one.pool == pool for one in route.backends)]
     return next((unknowns[key] for key in (pool, *named) if key in unknowns), None)
-
-
-def _metrics_condition(unknown: str | None, generation: int) -> dict[str, Any]:
-    if unknown is None:
-        return condition(
-            ConditionType.METRICS_AVAILABLE,
-            True,
-            Reason.AVAILABLE,
-            "Every measurement that the decision needs is fresh.",
-            generation,
-        )
-    text = f"{unknown}. Holding the last decision; nothing is scaled down and no spill is added."
-    reason = Reason.UNREACHABLE if "Prometheus" in unknown else Reason.STALE if "old" in unknown else Reason.NO_DATA
-    return condition(ConditionType.METRICS_AVAILABLE, False, reason, text, generation)
 
 
 def _tokens_per_hour(picture: Picture, pool: str) -> float:
