@@ -16,7 +16,6 @@ from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, key_of
 from comptroller.kube.store import ClusterStore
 
-QUIET_SECONDS = 30.0
 RELATIVE_CHANGE = 0.1
 
 READINGS = frozenset(
@@ -69,6 +68,7 @@ class StatusWriter:
 
     client: KubeClient
     store: ClusterStore
+    quiet_seconds: float = 30.0  # least time between two writes of readings
     _written_at: dict[str, float] = field(default_factory=dict)
 
     async def write(
@@ -83,7 +83,7 @@ class StatusWriter:
         uid = live["metadata"]["uid"]
         urgent = not _same_conditions(before, complete) or not matches(_decisive(before), _decisive(complete))
         if not urgent:
-            quiet = now_seconds - self._written_at.get(uid, float("-inf")) < QUIET_SECONDS
+            quiet = now_seconds - self._written_at.get(uid, float("-inf")) < self.quiet_seconds
             if quiet or not _moved(before, complete):
                 return False
         answer = await self.client.apply_status(

@@ -17,6 +17,9 @@ from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import WATCHED, Resource
 from comptroller.runtime.operator import Operator
 
+IDENTITY: Any = "comptroller"
+"""Else kopf asks for the name of the user, and a container's user may have none."""
+
 
 def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     """A registry with one thin handler per kind."""
@@ -72,5 +75,6 @@ async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
             clusterwide=not settings.watch_namespaces,
             namespaces=settings.watch_namespaces,
             standalone=True,
+            identity=IDENTITY,
             stop_flag=stop,
         )

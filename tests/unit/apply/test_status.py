@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from comptroller.apply.status import QUIET_SECONDS, StatusWriter, key_text, with_transitions
+from comptroller.apply.status import StatusWriter, key_text, with_transitions
 from comptroller.kube.client import KubeError
 from comptroller.kube.resources import MODEL_POOL, KubeDict
 from tests.unit.apply.fake_api import FakeApi
 from tests.unit.kube import build
+
+QUIET_SECONDS = 30.0
 
 Status = dict[str, Any]
 

@@ -22,7 +22,7 @@ from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, stalled
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.policy_status import policy_status
-from comptroller.runtime.reconcile.routers import routers_of
+from comptroller.runtime.reconcile.routers import hurry, routers_of
 from comptroller.runtime.reconcile.steady import steadied
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
@@ -43,7 +43,7 @@ async def reconcile_policy(context: Context, key: ObjectKey) -> None:
         return  # newer than the picture: it comes again with the next decision
     plans: tuple[RouterPlan, ...] = ()
     if spec is not None and not stalls and not paused(live):
-        plans = planrouters_of(context, key, spec, picture)
+        plans = plan_routers(context, key, spec, picture)
         stalls = await _apply(context, live, spec, plans, picture)
     if stalls:
         kept = "Its last good routers stay in force." if routers_of(context, live) else "No router runs for it yet."
@@ -58,9 +58,7 @@ async def reconcile_policy(context: Context, key: ObjectKey) -> None:
     await tell(context, live, {"observedGeneration": generation, **policy_status(context, live, spec, plans, picture)})
 
 
-def planrouters_of(
-    context: Context, key: ObjectKey, spec: RoutingPolicySpec, picture: Picture
-) -> tuple[RouterPlan, ...]:
+def plan_routers(context: Context, key: ObjectKey, spec: RoutingPolicySpec, picture: Picture) -> tuple[RouterPlan, ...]:
     """The neutral plans of a policy's routers out of the newest decision."""
     states = {name: _backend_state(name, picture) for name in picture.specs.pools}
     current = {
@@ -105,6 +103,7 @@ async def _apply(
         done = await context.applier.converge(live, children)
     except NameTakenError as error:
         return (Stall(Reason.NAME_TAKEN, "metadata.name", str(error)),)
+    await hurry(context, namespace, children)
     context.state.last_good_policies[f"{namespace}/{live['metadata']['name']}"] = spec
     _, _, micro = context.now()
     for child in done.corrected:
