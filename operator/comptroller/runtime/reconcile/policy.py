@@ -19,7 +19,8 @@ from comptroller.render.owner import owner_reference
 from comptroller.render.policy import policy_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
 from comptroller.render.router.plan import RouterPlan
-from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, stalled
+from comptroller.runtime.reconcile.case import open_case, tell_stalled
+from comptroller.runtime.reconcile.conditions import paused
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.policy_status import policy_status
 from comptroller.runtime.reconcile.routers import hurry, routers_of
@@ -30,32 +31,20 @@ from comptroller.runtime.state import Picture
 
 async def reconcile_policy(context: Context, key: ObjectKey) -> None:
     """Makes one policy so. A policy that cannot be acted upon keeps its last good routers."""
-    live = context.store.get(ROUTING_POLICY, key)
-    if live is None or live["metadata"].get("deletionTimestamp"):
+    case = open_case(context, ROUTING_POLICY, key, lambda specs: specs.policies)
+    if case is None:
         return
-    picture, name = context.picture(), "/".join(key)
-    generation = live["metadata"]["generation"]
-    if not picture.specs.current(live):
-        return  # changed since the picture was made: it comes again with the next one
-    stalls = picture.specs.stalled(ROUTING_POLICY.kind, name)
-    spec = picture.specs.policies.get(name)
-    if not stalls and spec is None:
-        return  # newer than the picture: it comes again with the next decision
+    live, picture, spec, stalls = case.live, case.picture, case.spec, case.stalls
     plans: tuple[RouterPlan, ...] = ()
     if spec is not None and not stalls and not paused(live):
         plans = plan_routers(context, key, spec, picture)
         stalls = await _apply(context, live, spec, plans, picture)
-    if stalls:
+    if stalls or spec is None:
         kept = "Its last good routers stay in force." if routers_of(context, live) else "No router runs for it yet."
-        conditions = [
-            *stalled(stalls, generation, kept),
-            *honoured(live["kind"], spec, generation),
-            pause_condition(live, generation),
-        ]
-        await tell(context, live, {"observedGeneration": generation, "conditions": conditions})
+        await tell_stalled(context, case, stalls, kept)
         return
-    assert spec is not None  # noqa: S101 - a policy without stalls has a spec
-    await tell(context, live, {"observedGeneration": generation, **policy_status(context, live, spec, plans, picture)})
+    status = policy_status(context, live, spec, plans, picture)
+    await tell(context, live, {"observedGeneration": case.generation, **status})
 
 
 def plan_routers(context: Context, key: ObjectKey, spec: RoutingPolicySpec, picture: Picture) -> tuple[RouterPlan, ...]:

@@ -15,7 +15,8 @@ from comptroller.observe.replicas import Replica, replicas_of
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
 from comptroller.render.pool import pool_children
-from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, stalled
+from comptroller.runtime.reconcile.case import open_case, tell_stalled
+from comptroller.runtime.reconcile.conditions import paused
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import gated_pools
 from comptroller.runtime.reconcile.pool_status import hosted_pool_status, local_pool_status
@@ -27,37 +28,21 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 async def reconcile_pool(context: Context, key: ObjectKey) -> None:
     """Makes one pool so. A pool that cannot be acted upon keeps what it has."""
-    live = context.store.get(MODEL_POOL, key)
-    if live is None or live["metadata"].get("deletionTimestamp"):
+    case = open_case(context, MODEL_POOL, key, lambda specs: specs.pools)
+    if case is None:
         return
-    picture, name = context.picture(), "/".join(key)
-    generation = live["metadata"]["generation"]
-    if not picture.specs.current(live):
-        return  # changed since the picture was made: it comes again with the next one
-    stalls = picture.specs.stalled(MODEL_POOL.kind, name)
-    spec = picture.specs.pools.get(name)
-    if not stalls and spec is None:
-        return  # newer than the picture: it comes again with the next decision
+    live, picture, spec, stalls = case.live, case.picture, case.spec, case.stalls
     if not stalls and spec is not None and spec.local is not None and not paused(live):
-        target = picture.decision.pools.get(name)
+        target = picture.decision.pools.get(case.name)
         if target is None:
             return
         stalls = await _apply(context, live, spec, target, picture)
-    if stalls:
-        conditions = [
-            *stalled(stalls, generation, _consequence(context, key)),
-            *honoured(live["kind"], spec, generation),
-            pause_condition(live, generation),
-        ]
-        await tell(context, live, {"observedGeneration": generation, "conditions": conditions})
+    if stalls or spec is None:
+        await tell_stalled(context, case, stalls, _consequence(context, key))
         return
-    assert spec is not None  # noqa: S101 - a pool without stalls has a spec
-    status = (
-        local_pool_status(context, live, spec, picture)
-        if spec.local
-        else hosted_pool_status(context, live, spec, picture)
-    )
-    await tell(context, live, {"observedGeneration": generation, **status})
+    build = local_pool_status if spec.local else hosted_pool_status
+    status = build(context, live, spec, picture)
+    await tell(context, live, {"observedGeneration": case.generation, **status})
 
 
 async def _apply(

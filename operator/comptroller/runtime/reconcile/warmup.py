@@ -19,7 +19,8 @@ from comptroller.render.engine import slots
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
 from comptroller.runtime.clock import timestamp
-from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, progressing, stalled
+from comptroller.runtime.reconcile.case import open_case, tell_stalled
+from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, progressing
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import gated_pools, warmups_of
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, without_none
@@ -47,17 +48,10 @@ class Run:
 
 async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
     """Warms what is not warm, opens the gate of what is, and tells what was measured."""
-    live = context.store.get(CACHE_WARMUP, key)
-    if live is None or live["metadata"].get("deletionTimestamp"):
+    case = open_case(context, CACHE_WARMUP, key, lambda specs: specs.warmups)
+    if case is None:
         return
-    picture, name = context.picture(), "/".join(key)
-    generation = live["metadata"]["generation"]
-    if not picture.specs.current(live):
-        return  # changed since the picture was made: it comes again with the next one
-    stalls = picture.specs.stalled(CACHE_WARMUP.kind, name)
-    spec = picture.specs.warmups.get(name)
-    if not stalls and spec is None:
-        return
+    live, picture, spec, stalls = case.live, case.picture, case.spec, case.stalls
     runs: list[Run] = []
     if spec is not None and not stalls:
         runs = find_runs(context, key, spec, picture)
@@ -65,16 +59,11 @@ async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
             stalls = await _apply(context, live, spec, runs)
             for run in runs:
                 await open_gate(context, run.pool, run.replica, picture)
-    if stalls:
-        conditions = [
-            *stalled(stalls, generation, "Nothing is warmed."),
-            *honoured(live["kind"], spec, generation),
-            pause_condition(live, generation),
-        ]
-        await tell(context, live, {"observedGeneration": generation, "conditions": conditions})
+    if stalls or spec is None:
+        await tell_stalled(context, case, stalls, "Nothing is warmed.")
         return
-    assert spec is not None  # noqa: S101 - a warm-up without stalls has a spec
-    await tell(context, live, {"observedGeneration": generation, **_status(live, spec, runs, _hosted(key[0], picture))})
+    status = _status(live, spec, runs, _hosted(key[0], picture))
+    await tell(context, live, {"observedGeneration": case.generation, **status})
 
 
 def find_runs(context: Context, key: ObjectKey, spec: CacheWarmupSpec, picture: Picture) -> list[Run]:
