@@ -98,11 +98,13 @@ def netpol(layout: Layout, _: Settings) -> list[str]:
     return _command(layout, "netpol", kubeconfig=layout.kubeconfig)
 
 
-def kwok(layout: Layout, settings: Settings) -> list[str]:
+def kwok(layout: Layout, settings: Settings, *, pods: bool) -> list[str]:
+    """Without `pods` it keeps nodes ready and leaves the pods on them alone: somebody else runs these."""
+    stages = [SOURCES / "kwok" / name for name in ("nodes.yaml", "pods.yaml")[: 1 + pods]]
     return _command(
         layout, "kwok",
         kubeconfig=layout.kubeconfig,
-        config=SOURCES / "kwok" / "stages.yaml",
+        config=",".join(map(str, stages)),
         manage_all_nodes=False,
         manage_nodes_with_label_selector="type=kwok",
         node_ip=settings.address,

@@ -21,10 +21,11 @@ DEFAULT_SERVICE_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 DNS = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 
 
-def up(layout: Layout, wanted_nodes: str | None, *, audit: bool, kwok: bool, owner: int | None) -> None:
+def up(layout: Layout, wanted_nodes: str | None, *, audit: bool, kwok: str | None, owner: int | None) -> None:
     """Starts the cluster, or what is missing of it, and waits until it is ready.
 
     `wanted_nodes` None means the control plane only, which needs no root. More nodes on a running cluster are added.
+    `kwok` says what of nodes with its label is simulated: "all", or "nodes" without the pods on them.
     """
     began = time.monotonic()
     if not builder.is_built(layout):
@@ -116,7 +117,7 @@ def _free_ports() -> dict[str, int]:
         return {name: int(one.getsockname()[1]) for name, one in zip(PORTS, held, strict=True)}
 
 
-def _start(layout: Layout, settings: Settings, control: Control, kwok: bool) -> None:
+def _start(layout: Layout, settings: Settings, control: Control, kwok: str | None) -> None:
     """Starts what does not run yet, in the order in which things need each other."""
     with ThreadPoolExecutor() as pool:
         containerds = [pool.submit(_start_node, layout, settings, control, node) for node in settings.nodes]
@@ -127,7 +128,7 @@ def _start(layout: Layout, settings: Settings, control: Control, kwok: bool) -> 
         control.start("kube-controller-manager", components.kube_controller_manager(layout, settings))
         control.start("kube-scheduler", components.kube_scheduler(layout, settings))
         if kwok:
-            control.start("kwok", components.kwok(layout, settings))
+            control.start("kwok", components.kwok(layout, settings, pods=kwok == "all"))
         if settings.isolated:
             control.start("kube-proxy", components.kube_proxy(layout, settings))
             control.start("netpol", components.netpol(layout, settings))
