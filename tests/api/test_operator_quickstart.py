@@ -170,9 +170,9 @@ def test_what_users_have_written_stays_theirs(converged: Fleet, quickstart: Path
 
 def test_a_converged_fleet_is_not_written_to_for_a_minute(converged: Fleet) -> None:
     mark = converged.mark()
-    before = _versions(converged)
+    before, statuses = _versions(converged), _statuses(converged)
     steadily("the number of replicas", lambda: _replicas(converged), QUIET_SECONDS)
-    assert converged.writes(mark) == []
+    assert (converged.writes(mark), _statuses(converged)) == ([], statuses)
     assert _versions(converged) == before
     totals = converged.get("routingpolicy", "research")["status"]["totals"]
     assert float(totals["requestsPerSecond"]) > 1
@@ -263,6 +263,10 @@ def _replicas(fleet: Fleet) -> dict[str, int]:
 
 def _router_configs(fleet: Fleet) -> dict[str, Any]:
     return {name: fleet.config(name) for name in ("research-router", "research-router-restricted")}
+
+
+def _statuses(fleet: Fleet) -> dict[str, Any]:
+    return {one["metadata"]["name"]: one["status"] for one in fleet.all(KINDS)}
 
 
 def _versions(fleet: Fleet) -> dict[str, str]:
