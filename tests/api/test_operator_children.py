@@ -148,6 +148,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_an_object_of_somebody_else_is_reported_and_never_touched(fleet: Fleet, kind: str, labelled: bool) -> None:
     owner, child = ("routingpolicy/theirs", "theirs-router") if kind == "configmap" else ("modelpool/theirs", "theirs")
+    owner_kind, owner_name = owner.split("/")
     labels = dict([MANAGED.split("=")]) if labelled else {}
     fleet.apply({**FOREIGN[kind], "metadata": {"name": child, "labels": labels}})
     before = fleet.kubectl("get", kind, child, "--output=yaml", "--show-managed-fields")
@@ -156,7 +157,7 @@ def test_an_object_of_somebody_else_is_reported_and_never_touched(fleet: Fleet, 
     else:
         fleet.apply(local_pool("theirs", fleet.gpu_class))
     fleet.kubectl("wait", "--for=condition=Stalled", owner, "--timeout=30s")
-    stalled = fleet.condition(*owner.split("/"), "Stalled")
+    stalled = fleet.condition(owner_kind, owner_name, "Stalled")
     assert stalled["reason"] == "NameTaken"
     assert f"{FOREIGN[kind]['kind']} {child}" in stalled["message"]
     assert "remove" in stalled["message"]
@@ -165,7 +166,7 @@ def test_an_object_of_somebody_else_is_reported_and_never_touched(fleet: Fleet, 
     assert not [one for one in fleet.all(CHILDREN, "-l", MANAGED) if one["metadata"]["name"].startswith("theirs") and
                 "ownerReferences" in one["metadata"]]  # fmt: skip
     fleet.kubectl("delete", kind, child)
-    until("it goes on", lambda: fleet.condition(*owner.split("/"), "Stalled").get("status") == "False", 40)
+    until("it goes on", lambda: fleet.condition(owner_kind, owner_name, "Stalled").get("status") == "False", 40)
     until("the child is its own", lambda: fleet.get(kind, child)["metadata"].get("ownerReferences"))
     fleet.kubectl("delete", owner)
     until("the child is gone", lambda: not fleet.get(kind, child))

@@ -13,7 +13,7 @@ from tests.api.operator_process import SCALE_DOWN_DELAY_SECONDS, Fleet, steadily
 
 pytestmark = [pytest.mark.api, pytest.mark.xdist_group("operator")]
 
-LONGER_THAN_EVERY_DELAY = SCALE_DOWN_DELAY_SECONDS + 8
+LONGER_THAN_EVERY_DELAY = SCALE_DOWN_DELAY_SECONDS + 4
 DEMAND = 12.0
 
 

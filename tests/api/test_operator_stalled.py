@@ -124,7 +124,8 @@ def test_an_object_that_was_never_good_stalls_without_a_child(base: Fleet, name:
 
 
 def _ready(fleet: Fleet, name: str) -> bool:
-    return bool(fleet.condition(*name.split("/"), "Ready").get("status") == "True")
+    kind, own = name.split("/")
+    return bool(fleet.condition(kind, own, "Ready").get("status") == "True")
 
 
 def _rests(fleet: Fleet, instance: str) -> bool:
