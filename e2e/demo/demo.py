@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,14 +36,17 @@ class Options:
     """What the environment asks for."""
 
     state: Path
+    binaries: Path
     keep: bool
     kubeconfig: Path | None
 
     @classmethod
     def read(cls) -> Options:
         kubeconfig = os.environ.get("KUBECONFIG")
+        state = Path(os.environ.get("DEMO_STATE", REPOSITORY / ".cluster")).resolve()
         return cls(
-            state=Path(os.environ.get("DEMO_STATE", REPOSITORY / ".cluster")).resolve(),
+            state=state,
+            binaries=state / "bin",
             keep=os.environ.get("KEEP", "") not in ("", "0"),
             kubeconfig=Path(kubeconfig).resolve() if kubeconfig else None,
         )
@@ -71,17 +74,66 @@ def main() -> int:
 
 
 def on_own_cluster(options: Options) -> int:
+    if reasons := cannot_run_nodes(options):
+        return on_processes(options, reasons)
     with phase(1, "binaries and images: made once, then reused"):
-        if reasons := cannot_run_nodes(options):
-            raise PhaseError(
-                "nodes cannot run on this machine: "
-                + "; ".join(reasons)
-                + ". Set KUBECONFIG to a cluster of yours, such as one of kind, and run it again"
-            )
         run(cluster(options, "build"), "the build of the binaries")
         run(images(options, "build"), "the build of the images")
     with own_cluster(options):
         return drive([*cluster(options, "exec", "--")], ["--own-cluster"], options)
+
+
+def on_processes(options: Options, reasons: list[str]) -> int:
+    """The same story where nodes cannot run: a real control plane, nodes by kwok, every pod a local process."""
+    say("nodes cannot run here: " + "; ".join(reasons))
+    say("so nodes are simulated by kwok, and what would run in their pods runs as local processes on loopback")
+    here = replace(options, state=options.state / "processes")
+    with phase(1, "binaries: made once, then reused"):
+        run(cluster(here, "build"), "the build of the binaries")
+    with processes_cluster(here):
+        run_folder = ["--processes", str(here.state / "run")]
+        return drive([*cluster(here, "exec", "--")], ["--own-cluster", *run_folder], options)
+
+
+@contextmanager
+def processes_cluster(options: Options) -> Iterator[None]:
+    """The control plane and the agent that runs pods as processes; both end with the block, unless they shall stay."""
+    was_running = subprocess.run(cluster(options, "status"), capture_output=True, check=False).returncode == 0
+    agent: subprocess.Popen[str] | None = None
+    try:
+        with phase(2, "cluster: control plane; an H100 node, an RTX 4090 node and a CPU node by kwok"):
+            owner = [] if options.keep or was_running else ["--owner", str(os.getpid())]
+            run(cluster(options, "up", "--control-plane-only", "--kwok-nodes-only", *owner), "the start of the cluster")
+            if not was_running:
+                agent = start_agent(options)
+        yield
+    finally:
+        if options.keep or was_running:
+            tool = f"python3 e2e/cluster/cluster.py --state {options.state} --bin {options.binaries}"
+            say(f"the fleet runs on:  KUBECONFIG={options.own_kubeconfig}")
+            say(f"  logs of pods:     {options.state}/run/pods/NAMESPACE_POD/log")
+            say(f"  end it with:      {tool} down")
+        else:
+            say("taking the processes and the control plane down")
+            if agent is not None:
+                agent.terminate()
+                agent.wait(timeout=30)
+            subprocess.run(cluster(options, "down"), check=False)
+
+
+def start_agent(options: Options) -> subprocess.Popen[str]:
+    """It ends with our end of its standard input, or, when the fleet shall stay, with the cluster."""
+    where = ["--state", str(options.state), "--bin", str(options.binaries), *(["--keep"] if options.keep else [])]
+    log = options.state / "run" / "logs" / "processes.log"
+    with log.open("w") as output:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "e2e.processes.node", *where], cwd=REPOSITORY, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL if options.keep else subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
+        )  # fmt: skip
+    if agent.stdout is None or agent.stdout.readline() != "ready\n":
+        agent.kill()
+        raise PhaseError(f"the agent that runs pods did not start: {log.read_text()[-1500:]}")
+    return agent
 
 
 @contextmanager
@@ -150,12 +202,15 @@ def drive(prefix: list[str], arguments: list[str], options: Options) -> int:
 
 
 def cannot_run_nodes(options: Options) -> list[str]:
+    if os.environ.get("DEMO_NODES") == "processes":
+        return ["DEMO_NODES=processes says so"]
     checked = subprocess.run(cluster(options, "can-run-nodes"), capture_output=True, text=True, check=False)
     return checked.stdout.strip().splitlines() if checked.returncode else []
 
 
 def cluster(options: Options, *arguments: str) -> list[str]:
-    return [sys.executable, str(REPOSITORY / "e2e/cluster/cluster.py"), "--state", str(options.state), *arguments]
+    tool = [sys.executable, str(REPOSITORY / "e2e/cluster/cluster.py")]
+    return [*tool, "--state", str(options.state), "--bin", str(options.binaries), *arguments]
 
 
 def images(options: Options, *arguments: str) -> list[str]:

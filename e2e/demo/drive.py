@@ -21,6 +21,7 @@ from e2e.demo.summary import FrontierPrice, as_json, lines, summarise
 from e2e.demo.table import Screen
 from e2e.demo.trace import load_step, read_windows, scaled_rates, schedule
 from e2e.demo.verdict import Check, Evidence, checks, replicas_before
+from e2e.processes.reach import LocalReach
 
 LAST_ANSWERS_SECONDS = 60.0
 COOL_DOWN_SECONDS = 100.0
@@ -32,9 +33,10 @@ def main() -> int:
     parser.add_argument("--remove", action="store_true", help="take away what was applied when it is over")
     parser.add_argument("--report", type=Path, help="write the summary there, as JSON")
     parser.add_argument("--replay-only", action="store_true", help="the fleet is there from an earlier run")
+    parser.add_argument("--processes", type=Path, metavar="DIR", help="pods are local processes of the cluster there")
     given = parser.parse_args()
     try:
-        with connect() as kube:
+        with connect(LocalReach(given.processes) if given.processes else None) as kube:
             try:
                 return tell(kube, given)
             finally:

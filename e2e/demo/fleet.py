@@ -125,7 +125,7 @@ def _check_for_crashes(kube: Kube, namespace: str) -> None:
         for container in pod["status"].get("containerStatuses") or ():
             if container.get("restartCount", 0) >= MOST_RESTARTS and not container.get("ready"):
                 name = pod["metadata"]["name"]
-                words = kubectl(f"--namespace={namespace}", "logs", name, "--previous", "--tail=15")
+                words = kube.last_words(namespace, name)
                 raise PhaseError(f"{namespace}/{name} keeps ending. Its last words:\n{words}")
 
 

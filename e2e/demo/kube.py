@@ -1,7 +1,8 @@
 """The cluster, through the Kubernetes API and nothing else: so that the demo runs on any cluster.
 
 `kubectl proxy` does the login, whatever it is (certificates, tokens, cloud plug-ins); everything else is HTTP to it,
-Services included: `/api/v1/namespaces/NS/services/NAME:PORT/proxy/...`.
+Services included: `/api/v1/namespaces/NS/services/NAME:PORT/proxy/...`. Where pods are local processes, Services and
+logs are reached in another way (`Reach`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -21,11 +22,22 @@ class KubeError(RuntimeError):
     """The cluster refused something, or did not answer."""
 
 
+class Reach(Protocol):
+    """A way to Services and logs beside the API server, for pods that have no kubelet and no network."""
+
+    def service_url(self, namespace: str, name: str, port: int) -> str | None: ...
+
+    def log_lines(self, namespace: str, pod: str) -> Iterator[str]: ...
+
+    def last_words(self, namespace: str, pod: str, lines: int) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kube:
     """A logged-in client of one cluster."""
 
     client: httpx.Client
+    reach: Reach | None = None
 
     def get(self, path: str, **query: str) -> Any:
         """JSON of a path of the API. Raises KubeError."""
@@ -42,20 +54,33 @@ class Kube:
         return found
 
     def service(self, namespace: str, name: str, port: int, path: str, **query: str) -> Any:
-        """JSON that a Service answers."""
+        """JSON that a Service answers. Raises KubeError."""
+        if self.reach is not None:
+            if (url := self.reach.service_url(namespace, name, port)) is None:
+                raise KubeError(f"there is no Service {namespace}/{name}")
+            return self.get(f"{url}{path}", **query)
         return self.get(f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy{path}", **query)
 
     def log_lines(self, namespace: str, pod: str) -> Iterator[str]:
         """The log of a pod as it grows, until its container ends or the connection does."""
+        if self.reach is not None:
+            yield from self.reach.log_lines(namespace, pod)
+            return
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         with self.client.stream("GET", path, params={"follow": "true"}, timeout=None) as response:
             if response.status_code != 200:
                 raise KubeError(f"log of {pod}: {response.status_code}")
             yield from response.iter_lines()
 
+    def last_words(self, namespace: str, pod: str, lines: int = 15) -> str:
+        """The end of the log of a container that has ended."""
+        if self.reach is not None:
+            return self.reach.last_words(namespace, pod, lines)
+        return kubectl(f"--namespace={namespace}", "logs", pod, "--previous", f"--tail={lines}")
+
 
 @contextmanager
-def connect() -> Iterator[Kube]:
+def connect(reach: Reach | None = None) -> Iterator[Kube]:
     """A client for the cluster of $KUBECONFIG, for as long as the block lasts."""
     command = ["kubectl", "proxy", "--port=0", "--reject-paths=^$"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -65,7 +90,7 @@ def connect() -> Iterator[Kube]:
                 raise KubeError(f"kubectl proxy did not start: {line.strip() or 'no word'}; is KUBECONFIG right?")
             address = line.rsplit(maxsplit=1)[-1]
             with httpx.Client(base_url=f"http://{address}", timeout=10, trust_env=False) as client:
-                yield Kube(client)
+                yield Kube(client, reach)
         finally:
             process.terminate()
 
