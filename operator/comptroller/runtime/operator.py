@@ -42,7 +42,7 @@ from comptroller.runtime.reconcile.context import Context, NotYetError
 from comptroller.runtime.reconcile.policy import reconcile_policy
 from comptroller.runtime.reconcile.pool import reconcile_pool
 from comptroller.runtime.reconcile.warmup import reconcile_warmup
-from comptroller.runtime.remember import remembered
+from comptroller.runtime.remember import remembered, remembered_decisions
 from comptroller.runtime.server import serve
 from comptroller.runtime.state import State
 
@@ -96,6 +96,7 @@ class Operator:
         for resource in WATCHED:
             await self.relist(resource)
         self.context.state.memory = remembered(self.store)
+        self.context.state.history = remembered_decisions(self.store)
         self._synced_at = monotonic_seconds()
         self._server = await serve(
             self.settings.listen_port,

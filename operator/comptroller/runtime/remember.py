@@ -24,3 +24,12 @@ def remembered(store: ClusterStore) -> Memory:
             except (KeyError, TypeError, ValueError):
                 continue
     return Memory(shares=shares, requests_per_second=rates)
+
+
+def remembered_decisions(store: ClusterStore) -> dict[str, list[dict[str, str]]]:
+    """The last decisions of each policy (namespace/name), newest first, so that a restart does not wipe them."""
+    return {
+        "/".join(key_of(item)): list(decisions)
+        for item in store.all(ROUTING_POLICY)
+        if (decisions := (item.get("status") or {}).get("decisions"))
+    }
