@@ -144,7 +144,10 @@ def _need(outcome: Outcome, pool: LocalPool) -> str:
     if not pairs:
         cheaper = any(outcome.sized.flows.get((p.route, q.pool), 0.0) > VISIBLE_RATE
                       for p in outcome.problem.by_pool[pool.key] for q in outcome.problem.pairs[p.route])  # fmt: skip
-        return "its routes are answered elsewhere for less" if cheaper else "no requests need it"
+        if cheaper:
+            return "its routes are answered elsewhere for less"
+        least = pool.minimum > 0 and outcome.wanted.replicas[pool.key] == pool.minimum
+        return f"no requests need more than spec.local.replicas.min, {pool.minimum}" if least else "no requests need it"
     routes = [outcome.problem.routes[pair.route] for pair in pairs]
     strict = min(routes, key=lambda route: (route.time_to_first_token_ms, route.key))
     rate = sum(outcome.sized.flows[pair.route, pool.key] for pair in pairs)

@@ -16,7 +16,16 @@ from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, key_of
 from comptroller.kube.store import ClusterStore
 
-RELATIVE_CHANGE = 0.1
+RELATIVE_CHANGE = 0.2
+SMALLEST_CHANGE = {
+    "requestsPerSecond": 0.2,
+    "share": 0.05,
+    "spillRatio": 0.02,
+    "shedRatio": 0.01,
+    "utilisation": 0.1,
+    "timeToFirstTokenMs": 100.0,
+}
+"""What a reading must move at least to be news: the noise of steady demand is none."""
 
 READINGS = frozenset(
     (
@@ -136,22 +145,23 @@ def _decisive(value: Any) -> Any:
     return value
 
 
-def _moved(before: Any, after: Any) -> bool:
+def _moved(before: Any, after: Any, name: str = "") -> bool:
     """Whether any reading moved enough to be news."""
     if isinstance(after, Mapping):
         if not isinstance(before, Mapping):
             return True
-        return any(_moved(before.get(key), value) for key, value in after.items() if key not in NO_NEWS)
+        return any(_moved(before.get(key), value, key) for key, value in after.items() if key not in NO_NEWS)
     if isinstance(after, list):
         if not isinstance(before, list) or len(before) != len(after):
             return True
-        return any(_moved(one, other) for one, other in zip(before, after, strict=True))
+        return any(_moved(one, other, name) for one, other in zip(before, after, strict=True))
     if before == after:
         return False
     old, new = _number(before), _number(after)
     if old is None or new is None:
         return True
-    return abs(new - old) > RELATIVE_CHANGE * max(abs(old), abs(new))
+    least = SMALLEST_CHANGE.get(name, 0.0)
+    return abs(new - old) > max(least, RELATIVE_CHANGE * max(abs(old), abs(new)))
 
 
 def _number(value: Any) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from comptroller.allocation.snapshot import (
     BackendRule,
@@ -59,7 +60,7 @@ def gather(
         route
         for key, policy in policies_in_force(specs, state).items()
         for route in _routes(key, policy, settings, measured, present)
-    )
+    ) + _routes_of_forgotten_policies(store, specs, state, settings, present)
     return Snapshot(
         at_seconds=now_seconds,
         local_pools=local,
@@ -77,6 +78,28 @@ def policies_in_force(specs: Specs, state: State) -> dict[str, RoutingPolicySpec
     return found | {
         key: spec for key, spec in state.last_good_policies.items() if specs.stalled(ROUTING_POLICY.kind, key)
     }
+
+
+def _routes_of_forgotten_policies(
+    store: ClusterStore, specs: Specs, state: State, settings: Settings, present: set[str]
+) -> tuple[Route, ...]:
+    """Routes of policies that were stalled already when this process started: their routers run by rules that nobody
+    remembers, so the demand on the pools that they name now is unknown, and those pools are held."""
+    unknown = Unknown("its policy is stalled, and its last good rules are not known since a restart")
+    return tuple(
+        replace(route, demand=replace(route.demand, requests_per_second=unknown))
+        for key, policy in specs.policies.items()
+        if specs.stalled(ROUTING_POLICY.kind, key) and key not in state.last_good_policies and _has_router(store, key)
+        for route in _routes(key, policy, settings, Measurements(), present)
+        if route.backends
+    )
+
+
+def _has_router(store: ClusterStore, policy: str) -> bool:
+    item = store.get(ROUTING_POLICY, object_key(policy))
+    return item is not None and any(
+        child["kind"] == DEPLOYMENT.kind for child in store.children(item["metadata"]["uid"])
+    )
 
 
 def annotation(store: ClusterStore, key: str, name: str) -> str | None:

@@ -75,7 +75,9 @@ class DecisionLoop:
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
         decision = await asyncio.to_thread(decide, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
-        if violations := audit_plan(policies_in_force(specs, context.state), specs.pools, decision):
+        if violations := audit_plan(
+            {**specs.policies, **policies_in_force(specs, context.state)}, specs.pools, decision
+        ):
             context.metrics.audit_refusals.inc()
             log.error(
                 "The auditor refused the plan; the last one stays in force",
@@ -114,19 +116,17 @@ class DecisionLoop:
     async def _remember(self, picture: Picture, changed: dict[str, tuple[int, int]]) -> None:
         """Events on the pools, and the decision in the history of every policy that uses one of them."""
         context = self.context
-        for pool, (old, new) in changed.items():
+        for pool in changed:
             namespace, name = pool.split("/", 1)
             item = context.store.get(MODEL_POOL, (namespace, name))
             if item is not None:
-                note = f"Wanted {old} -> {new}: {picture.decision.pools[pool].message}"
+                note = f"Wanted {picture.decision.pools[pool].message}"
                 await context.events.post(item, "Scaled", "Decide", note, micro_timestamp(picture.at_seconds))
         for policy, spec in picture.specs.policies.items():
             namespace = policy.split("/", 1)[0]
             used = {f"{namespace}/{backend.pool}" for route in spec.routes for backend in route.backends}
             if words := [
-                f"{pool.split('/', 1)[1]} {old} -> {new}: {picture.decision.pools[pool].message}"
-                for pool, (old, new) in changed.items()
-                if pool in used
+                f"{pool.split('/', 1)[1]}: {picture.decision.pools[pool].message}" for pool in changed if pool in used
             ]:
                 entry = {
                     "id": str(picture.number),

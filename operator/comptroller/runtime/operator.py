@@ -83,7 +83,7 @@ class Operator:
             client=self.client,
             store=self.store,
             applier=Applier(self.client, self.store),
-            status=StatusWriter(self.client, self.store, quiet_seconds=2 * self.settings.loop.tick_seconds),
+            status=StatusWriter(self.client, self.store, quiet_seconds=max(10.0, 2 * self.settings.loop.tick_seconds)),
             events=EventRecorder(self.client),
             settings=self.settings,
             state=State(last_round_seconds=now_seconds()),

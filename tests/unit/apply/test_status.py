@@ -99,12 +99,12 @@ async def test_what_changes_a_decision_is_written_at_once(world: World, new: Sta
     assert not await world.write(new)
 
 
-@pytest.mark.parametrize("rps", ["10.9", "9.1", "10"])
-async def test_a_reading_that_drifts_by_less_than_a_tenth_is_no_news(world: World, rps: str) -> None:
+@pytest.mark.parametrize("rps", ["11.9", "8.1", "10"])
+async def test_a_reading_that_drifts_by_less_than_a_fifth_is_no_news(world: World, rps: str) -> None:
     assert not await world.write(status(rps), after=10 * QUIET_SECONDS)
 
 
-@pytest.mark.parametrize("rps", ["12", "8", "0", "NaN?"])
+@pytest.mark.parametrize("rps", ["13", "7", "0", "NaN?"])
 async def test_a_reading_that_moved_waits_for_the_quiet_time(world: World, rps: str) -> None:
     assert not await world.write(status(rps), after=QUIET_SECONDS - 1)
     assert await world.write(status(rps), after=1)
@@ -112,8 +112,14 @@ async def test_a_reading_that_moved_waits_for_the_quiet_time(world: World, rps: 
 
 
 async def test_small_steps_add_up_against_what_was_written(world: World) -> None:
-    written = [await world.write(status(rps), after=QUIET_SECONDS) for rps in ("10.5", "11", "11.5")]
+    written = [await world.write(status(rps), after=QUIET_SECONDS) for rps in ("11", "12", "13")]
     assert written == [False, False, True]
+
+
+async def test_a_small_rate_may_double_without_being_news(world: World) -> None:
+    assert await world.write(status("0.05"), after=QUIET_SECONDS)
+    assert not await world.write(status("0.1"), after=QUIET_SECONDS)
+    assert await world.write(status("0.4"), after=QUIET_SECONDS)
 
 
 async def test_new_words_alone_are_no_news_and_come_with_the_next_numbers(world: World) -> None:
@@ -169,7 +175,7 @@ async def test_a_refused_write_is_tried_again(world: World) -> None:
 
 async def test_a_forgotten_object_may_be_written_at_once(world: World) -> None:
     world.writer.forget(world.live)
-    assert await world.write(status("12"))
+    assert await world.write(status("13"))
 
 
 def test_an_object_is_named_as_decisions_name_it() -> None:

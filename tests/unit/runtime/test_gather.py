@@ -228,6 +228,18 @@ def test_a_policy_that_was_never_good_or_is_gone_asks_for_nothing() -> None:
     assert policies_in_force(good.specs(), good.state) == {}
 
 
+def test_a_router_that_runs_by_rules_nobody_remembers_holds_the_pools_that_its_policy_names() -> None:
+    broken = build.policy("research", "gone", "big")
+    world = World(build.pool(), broken)
+    assert world.gather().routes == (), "without a router nobody asks"
+    router = build.item("Deployment", "research-router", owner=broken["metadata"]["uid"])
+    router["metadata"]["ownerReferences"][0] |= {"kind": "RoutingPolicy", "name": "research"}
+    world.put(router)
+    route = world.gather().routes[0]
+    assert [one.pool for one in route.backends] == ["ai/big"]
+    assert isinstance(route.demand.requests_per_second, Unknown)
+
+
 def test_a_policy_that_cannot_be_read_any_more_keeps_its_last_good_rules() -> None:
     world = World(build.pool(), build.hosted_pool(), build.policy())
     world.state.last_good_policies = dict(world.specs().policies)

@@ -89,7 +89,7 @@ async def test_more_demand_makes_more_replicas_and_is_told_once_by_event_and_his
     old, new = (one.decision.pools["ai/big"].replicas for one in (first, second))
     assert old < new <= 8
     assert [one["note"].startswith(f"Wanted {old} -> {new}: ") for one in world.api.events] == [True]
-    assert [one["message"].startswith(f"big {old} -> {new}: ") for one in world.state.history["ai/research"]] == [True]
+    assert [one["message"].startswith(f"big: {old} -> {new}: ") for one in world.state.history["ai/research"]] == [True]
     assert world.state.desired_since_seconds["ai/big"] == second.at_seconds
     await world.round(15.0)
     assert len(world.api.events) == 1
