@@ -63,6 +63,9 @@ router: setup ## the tests on a real LiteLLM process
 fleet: setup ## the whole product on the real cluster with nodes (about six minutes)
 	@$(PY) -m pytest tests/fleet
 
+bench: setup ## what decisions, router, operator and engine cost here (BENCH="decision --json FILE")
+	@$(PY) -m bench $(BENCH)
+
 generate: $(VENV) ## crds/ and their reference from the models
 	@$(PY) -m comptroller crds --write crds
 

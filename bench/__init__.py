@@ -1,0 +1,1 @@
+"""What Comptroller costs and what its decisions are worth, measured on this machine. See README.md beside this file."""

@@ -1,0 +1,78 @@
+"""Runs the benchmarks and prints their figures with the conditions: `python -m bench [NAME ...] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.conditions import conditions, load_average
+from bench.report import Report, show
+
+MODULES = {
+    "decision": "bench.decision",
+    "router": "bench.router",
+    "operator": "bench.operator_process",  # a module operator.py would shadow the standard library's
+    "engine": "bench.engine",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    told = conditions(options.seed, options.runs)
+    for name, value in told.items():
+        console.print(f"{name:<13} {value}", soft_wrap=True, markup=False)
+    console.print()
+    reports = []
+    for name in options.names or MODULES:
+        report = _measured(name, options)
+        reports.append(report)
+        if report.skipped:
+            console.print(f"{name}: not measured, {report.skipped}\n", soft_wrap=True, markup=False)
+        for table in report.tables:
+            show(console, table)
+        load = report.load_average
+        console.print(f"{name}: load average {load['before']} before, {load['after']} after\n", soft_wrap=True)
+    if options.json:
+        found = {"conditions": told, "reports": [one.as_json() for one in reports]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def _measured(name: str, options: argparse.Namespace) -> Report:
+    """One benchmark. Each is loaded only when it is wanted, for each needs other things installed."""
+    measure = importlib.import_module(MODULES[name]).measure
+    before = load_average()
+    match name:
+        case "decision":
+            report: Report = measure(seed=options.seed, runs=options.runs)
+        case "router":
+            report = measure(options.requests, runs=options.runs)
+        case "operator":
+            report = measure(options.pools, runs=options.runs)
+        case _:
+            report = measure(options.requests, runs=options.runs)
+    return replace(report, load_average={"before": before, "after": load_average()})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODULES)} (all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
+    parser.add_argument("--seed", type=int, default=1, help="of the random fleets (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="repetitions, of which medians are shown (%(default)s)")
+    parser.add_argument("--requests", type=int, default=100, help="per kind: router and engine (%(default)s)")
+    parser.add_argument("--pools", type=int, default=50, help="of the operator's fleet (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
+    sys.exit(main())
