@@ -19,7 +19,7 @@ class PoolView:
     hosted: bool
     desired: int = 0
     ready: int = 0
-    warm: int = 0
+    warm: int | None = None  # None: nothing is declared hot
     starting: int = 0
     requests_per_second: float | None = None
     usd_per_hour: float | None = None
@@ -133,7 +133,7 @@ def _pool(one: Mapping[str, Any]) -> PoolView:
         hosted=hosted,
         desired=int(replicas.get("desired") or 0),
         ready=int(replicas.get("ready") or 0),
-        warm=int(replicas.get("warm") or 0),
+        warm=replicas.get("warm"),
         starting=int(replicas.get("starting") or 0),
         requests_per_second=_number(allocation.get("requestsPerSecond")),
         usd_per_hour=_number((status.get("economics") or {}).get("usdPerHour")),

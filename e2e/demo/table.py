@@ -97,7 +97,8 @@ class Screen:
 
 
 def _pool_row(pool: PoolView, answered_per_second: float) -> tuple[str, ...]:
-    counts = ("-", "-", "-") if pool.hosted else (str(pool.desired), str(pool.ready), str(pool.warm))
+    warm = "-" if pool.warm is None else str(pool.warm)
+    counts = ("-", "-", "-") if pool.hosted else (str(pool.desired), str(pool.ready), warm)
     planned = "-" if pool.requests_per_second is None else f"{pool.requests_per_second:.1f}"
     money = "-" if pool.usd_per_hour is None else f"{pool.usd_per_hour:.3f}"
     return (pool.name, pool.gpu_class, *counts, planned, f"{answered_per_second:.1f}", money, pool.reason)
