@@ -199,6 +199,9 @@ def drive(prefix: list[str], arguments: list[str], options: Options) -> int:
             return process.wait()
         except KeyboardInterrupt:
             return process.wait(timeout=120)
+        except SystemExit:
+            process.terminate()
+            raise
 
 
 def cannot_run_nodes(options: Options) -> list[str]:

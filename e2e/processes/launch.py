@@ -5,26 +5,26 @@ In a pod, "all addresses" is the pod's own one. Processes share loopback, where 
 
 from __future__ import annotations
 
-import errno
 import runpy
 import socket
 import sys
 from typing import Any
+
+EVERYWHERE = (None, "", "0.0.0.0", "::")
 
 
 def main() -> None:
     own, flag, module = sys.argv[1:4]
     if flag != "-m":
         raise SystemExit("usage: launch.py ADDRESS -m MODULE [ARGUMENTS]")
-    bind = socket.socket.bind
+    look_up = socket.getaddrinfo
 
-    def bind_own(self: socket.socket, address: Any) -> None:
-        if self.family == socket.AF_INET6:
-            raise OSError(errno.EADDRNOTAVAIL, "a pod has one IPv4 address here")
-        bind(self, (own, *address[1:]) if address[0] in ("", "0.0.0.0") else address)
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        return look_up(own if host in EVERYWHERE else host, *arguments, **options)
 
-    socket.socket.bind = bind_own  # type: ignore[method-assign,assignment]
+    socket.getaddrinfo = look_up_here
     sys.argv = [module, *sys.argv[4:]]
+    del sys.path[0]  # this file's folder
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

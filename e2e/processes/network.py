@@ -104,6 +104,7 @@ class Network:
     _known: dict[tuple[str, str], Object] = field(default_factory=dict)
     _servers: dict[tuple[str, int], asyncio.Server] = field(default_factory=dict)
     _turn: Iterator[int] = field(default_factory=itertools.count)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def pod_address(self, uid: str) -> str:
         if uid not in self._pods:
@@ -123,12 +124,13 @@ class Network:
     async def listen(self, services: Iterable[Object]) -> None:
         """Opens what is asked for and not open yet; a Service that is gone answers nothing."""
         self._known = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in services}
-        for (source, namespace, name), address in list(self._services.items()):
-            service = self._known.get((namespace, name))
-            for port in (one["port"] for one in (service or {"spec": {}})["spec"].get("ports") or ()):
-                if (address, port) not in self._servers:
-                    handler = self._handler(source, namespace, name, port)
-                    self._servers[address, port] = await asyncio.start_server(handler, address, port)
+        async with self._opening:
+            for (source, namespace, name), address in list(self._services.items()):
+                service = self._known.get((namespace, name))
+                for port in (one["port"] for one in (service or {"spec": {}})["spec"].get("ports") or ()):
+                    if (address, port) not in self._servers:
+                        handler = self._handler(source, namespace, name, port)
+                        self._servers[address, port] = await asyncio.start_server(handler, address, port)
 
     def _handler(self, source: str, namespace: str, name: str, port: int) -> Callable[..., Any]:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

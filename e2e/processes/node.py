@@ -166,7 +166,8 @@ class Agent:
 
     async def _publish(self) -> None:
         """Says where Services are for who is no pod: the demo itself."""
-        names = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in self._known["Service"].values()]
+        services = [one for one in self._known["Service"].values() if one["spec"].get("selector")]
+        names = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in services]
         found = {f"{space}/{name}": self._network.service_address("", space, name) for space, name in names}
         await self._listen()
         draft = self._layout.run / f".{SERVICES_FILE}"
