@@ -30,14 +30,14 @@ $(ROUTER): requirements/router.txt
 	@touch $@
 
 binaries: ## the Kubernetes binaries of the test cluster, built from source once (about 8 minutes)
-	@$(PYTHON) e2e/cluster/cluster.py setup
+	@$(PYTHON) e2e/cluster/cluster.py setup || echo "Going on without nodes."
 	@$(PYTHON) e2e/cluster/cluster.py build
 
 images: $(VENV) binaries ## the images of the demo, made without Docker or a registry
 	@$(PYTHON) e2e/images/images.py build
 
 demo: $(VENV) ## the main job on a real cluster, with a live table; KEEP=1 leaves it running
-	@$(PYTHON) e2e/cluster/cluster.py setup
+	@$(PYTHON) e2e/cluster/cluster.py setup || echo "Going on without nodes."
 	@$(PY) -m e2e.demo.demo
 
 test: setup ## all tests
