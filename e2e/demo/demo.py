@@ -90,6 +90,7 @@ def on_processes(options: Options, reasons: list[str]) -> int:
     here = replace(options, state=options.state / "processes")
     with phase(1, "binaries: made once, then reused"):
         run(cluster(here, "build"), "the build of the binaries")
+        run(["make", "--silent", f"--directory={REPOSITORY}", ".venv-router/.made"], "the environment of the router")
     with processes_cluster(here):
         run_folder = ["--processes", str(here.state / "run")]
         return drive([*cluster(here, "exec", "--")], ["--own-cluster", *run_folder], options)
