@@ -40,7 +40,7 @@ demo: $(VENV) ## the main job on a real cluster, with a live table; KEEP=1 leave
 	@$(PYTHON) e2e/cluster/cluster.py setup || echo "Going on without nodes."
 	@$(PY) -m e2e.demo.demo
 
-test: setup ## all tests
+test: setup check ## the checks and all tests
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered tests --ignore=tests/fleet
 	@if $(PYTHON) e2e/cluster/cluster.py can-run-nodes; then $(PY) -m pytest tests/fleet; \
 	 else echo "The tests on the real cluster were left out: nodes cannot run on this machine."; fi
@@ -49,6 +49,7 @@ check: $(VENV) ## formatting, lint, types, layers
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@for room in e2e/cluster e2e/images e2e/engines e2e/demo bench; do .venv/bin/mypy --strict $$room || exit 1; done
 	@.venv/bin/lint-imports
 
 unit: $(VENV) ## the fast tests only
