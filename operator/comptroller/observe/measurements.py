@@ -21,6 +21,8 @@ class Measurements:
     router_age_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     arrivals: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     peak: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    resets: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route), rate window
+    peak_resets: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # the same, peak window
     tokens: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
     )  # (policy, route, kind) per second
@@ -46,6 +48,8 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         ),
         "arrivals": (requests, ("policy", "route")),
         "peak": (f"max_over_time(({requests})[{settings.peak_window_seconds}s:{window}s])", ("policy", "route")),
+        "resets": (_resets(window), ("policy", "route")),
+        "peak_resets": (_resets(settings.peak_window_seconds), ("policy", "route")),
         "tokens": (
             f"sum by (policy, route, kind) (rate(comptroller_router_tokens_total[{shape}s]))",
             ("policy", "route", "kind"),
@@ -77,6 +81,10 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
     }
     answers = await asyncio.gather(*(source.query(expression, labels) for expression, labels in questions.values()))
     return Measurements(**dict(zip(questions, answers, strict=True)))
+
+
+def _resets(window_seconds: int) -> str:
+    return f"sum by (policy, route) (resets(comptroller_router_requests_total[{window_seconds}s]))"
 
 
 def arrivals_of(measured: Measurements, policy: str, route: str, stale_after_seconds: float) -> Measurement:

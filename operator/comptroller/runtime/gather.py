@@ -26,6 +26,7 @@ from comptroller.api.settings import GpuClass, Settings
 from comptroller.economics.ownership import RunningCost, running_cost
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, ObjectKey
 from comptroller.kube.store import ClusterStore
+from comptroller.observe.belief import believed_peak, fell
 from comptroller.observe.inventory import gpu_inventory
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
 from comptroller.observe.replicas import PoolReplicas
@@ -57,7 +58,7 @@ def gather(
     )
     present = {one.key for one in local} | {one.key for one in hosted}
     routes = tuple(
-        route
+        _believed(route, store, state, settings, measured, now_seconds)
         for key, policy in policies_in_force(specs, state).items()
         for route in _routes(key, policy, settings, measured, present)
     ) + _routes_of_forgotten_policies(store, specs, state, settings, present)
@@ -279,6 +280,25 @@ def _demand(policy: str, spec: RouteSpec, settings: Settings, measured: Measurem
     )
     peak = peak_of(measured, policy, spec.name) if isinstance(rate, Sample) else Unknown(rate.reason)
     return Demand(rate, input_tokens=inputs, output_tokens=outputs, cached_ratio=cached, peak_requests_per_second=peak)
+
+
+def _believed(
+    route: Route, store: ClusterStore, state: State, settings: Settings, measured: Measurements, now_seconds: float
+) -> Route:
+    """The route with a demand that is believed, or unknown."""
+    key, prometheus = (route.policy, route.name), settings.prometheus
+    now_fell, peak_fell = (
+        fell(find(series, key, "no requests yet"), store, route.policy, now_seconds - 2 * window)
+        for series, window in (
+            (measured.resets, prometheus.rate_window_seconds),
+            (measured.peak_resets, prometheus.peak_window_seconds),
+        )
+    )
+    previous = state.memory.requests_per_second.get(route.key)
+    demand = route.demand
+    rate = state.beliefs.rate(route.key, demand.requests_per_second, previous, now_fell)
+    peak = believed_peak(demand.peak_requests_per_second, peak_fell)
+    return replace(route, demand=replace(demand, requests_per_second=rate, peak_requests_per_second=peak))
 
 
 def _rules(settings: Settings, state: State, now_seconds: float) -> Rules:

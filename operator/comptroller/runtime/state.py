@@ -13,6 +13,7 @@ from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.economics.prices import HostedPrice
+from comptroller.observe.belief import Beliefs
 from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import PoolReplicas
 
@@ -72,6 +73,7 @@ class State:
     last_round_seconds: float  # when the loop last came round, whatever came of it
     picture: Picture | None = None
     memory: Memory = field(default_factory=Memory)
+    beliefs: Beliefs = field(default_factory=Beliefs)
     last_good_policies: dict[str, RoutingPolicySpec] = field(default_factory=dict)
     desired_since_seconds: dict[str, float] = field(default_factory=dict)
     first_data_seconds: float | None = None  # when the routers' metrics were first understood

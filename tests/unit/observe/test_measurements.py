@@ -145,6 +145,8 @@ QUERIES = {
     "router_age_seconds": "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
     "arrivals": "sum by (policy, route) (rate(comptroller_router_requests_total[60s]))",
     "peak": "max_over_time((sum by (policy, route) (rate(comptroller_router_requests_total[60s])))[600s:60s])",
+    "resets": "sum by (policy, route) (resets(comptroller_router_requests_total[60s]))",
+    "peak_resets": "sum by (policy, route) (resets(comptroller_router_requests_total[600s]))",
     "tokens": "sum by (policy, route, kind) (rate(comptroller_router_tokens_total[480s]))",
     "answered": 'sum by (policy, route) (rate(comptroller_router_responses_total{outcome="ok"}[480s]))',
     "first_token_seconds": "sum by (policy, route) (rate(comptroller_router_time_to_first_token_seconds_sum[480s])) / "

@@ -39,6 +39,8 @@ class Metrology:
             return Unknown("Prometheus cannot be reached")
         if "route_info" in expression:
             return {CHAT: Sample(1.0)}
+        if "resets(" in expression:
+            return {}
         if "requests_total" in expression:
             return {CHAT: Sample(self.rps)}
         return {}
