@@ -37,6 +37,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         with connect(LocalReach(given.processes) if given.processes else None) as kube:
+            if not given.replay_only:
+                fleet.claim(kube)  # what was not claimed is not removed
             try:
                 return tell(kube, given)
             finally:
@@ -54,7 +56,6 @@ def tell(kube: Kube, given: argparse.Namespace) -> int:
     """The story; returns the exit code."""
     if not given.replay_only:
         with phase(3, "CRDs, hosted APIs, Prometheus, operator"):
-            fleet.claim_namespaces(kube)
             if given.own_cluster:
                 fleet.reserve_gpu_nodes(kube)
             fleet.make_keys(kube)

@@ -25,8 +25,15 @@ MOST_RESTARTS = 3
 KINDS = "/apis/comptroller.dev/v1alpha1/namespaces/inference"
 
 
-def claim_namespaces(kube: Kube) -> None:
-    """Makes the demo's namespaces. Raises PhaseError if one of them exists and is somebody else's."""
+def claim(kube: Kube) -> None:
+    """Makes the demo's namespaces. Raises PhaseError, and leaves everything as it is, if one of them exists and is
+    somebody else's, or if somebody else runs Comptroller in this cluster."""
+    for one in kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"):
+        if one["spec"]["group"] == "comptroller.dev" and MARK not in (one["metadata"].get("labels") or {}):
+            raise PhaseError(
+                f"the cluster has {one['metadata']['name']} already, which this demo has not made: "
+                "use an empty cluster, such as one of kind, or unset KUBECONFIG"
+            )
     there = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in kube.items("/api/v1/namespaces")}
     foreign = [name for name in NAMESPACES if name in there and MARK not in there[name]]
     if foreign:
@@ -65,10 +72,12 @@ def install(kube: Kube) -> None:
     if not any(crds.glob("*.yaml")):
         raise PhaseError(f"no CRDs in {crds}: run make generate")
     apply_directory(crds, kustomize=False)
+    kubectl("label", f"--filename={crds}", "--overwrite", f"{MARK}=true")
     kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={crds}")
     kept = bool(kube.items("/apis/apps/v1/namespaces/comptroller-system/deployments"))
     for name in ("hosted-apis", "monitoring", "operator"):
         apply_directory(MANIFESTS / name)
+    kubectl("label", "clusterrole,clusterrolebinding", "comptroller", "--overwrite", f"{MARK}=true")
     if kept:  # a fleet from an earlier run: its images may have changed under the same names
         kubectl("--namespace=comptroller-system", "rollout", "restart", "deployment/comptroller")
     wait("the start of operator, Prometheus and hosted APIs", lambda: _unavailable(kube, NAMESPACES[:3]), 180)
@@ -88,14 +97,12 @@ def fleet_objects(kube: Kube) -> list[dict[str, Any]]:
 
 
 def remove() -> None:
-    """Takes away what the demo has brought; the namespaces are marked as its own."""
+    """Takes away what the demo has brought, which it knows by its mark, and nothing else."""
     note("removing what the demo has applied")
     delete = ("delete", "--ignore-not-found", "--wait=true", "--timeout=90s")
     for arguments in (
         ("--namespace=inference", "routingpolicies,cachewarmups,modelpools", "--all"),
-        ("namespace", *NAMESPACES),
-        ("clusterrole,clusterrolebinding", "comptroller"),
-        (f"--filename={REPOSITORY / 'crds'}",),
+        *((kind, f"--selector={MARK}=true") for kind in ("namespace", "clusterrole,clusterrolebinding", "crd")),
     ):
         try:
             kubectl(*delete, *arguments)
