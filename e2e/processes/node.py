@@ -62,6 +62,7 @@ class Agent:
                 changed = self._pod_changed if kind == "Pod" else self._other_changed
                 group.create_task(self._api.follow(path, self._known[kind], changed))
             group.create_task(self._refresh())
+            group.create_task(self._end_with_cluster())
 
     async def stop(self) -> None:
         for task in [*self._tasks.values(), *self._ending.values()]:
@@ -138,6 +139,7 @@ class Agent:
             await pod.run()
         except (ValueError, OSError) as error:
             print(f"{pod.path}: {error}", file=sys.stderr, flush=True)
+            await pod.give_up()
 
     async def _leave(self, uid: str) -> None:
         pod = self._pods[uid]
@@ -160,6 +162,11 @@ class Agent:
             await self._publish()
             self.begun.set()
             await asyncio.sleep(0.2)
+
+    async def _end_with_cluster(self) -> None:
+        while self._layout.kubeconfig.exists():  # noqa: ASYNC110 - it is polling
+            await asyncio.sleep(1)
+        raise ClusterError("the cluster was taken down")
 
     async def _listen(self) -> None:
         await self._network.listen(list(self._known["Service"].values()))

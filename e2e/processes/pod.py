@@ -58,6 +58,7 @@ class RunningPod:
     current: Object
     _seen: Seen = field(default_factory=Seen)
     _process: asyncio.subprocess.Process | None = None
+    _command: tuple[list[str], dict[str, str]] = field(default_factory=lambda: ([], {}))
     _told: object = None
     _leaving: bool = False
 
@@ -78,7 +79,8 @@ class RunningPod:
         policy = self.current["spec"].get("restartPolicy", "Always")
         await self._until_there(self._log_in)
         while not self._leaving:
-            await self._until_there(self.write_files)
+            if not await self._until_there(self._prepare):
+                return
             code = await self._run_once()
             self._see(ready=False, started=False, exit_code=code, finished_at=now(), message=self._message())
             if policy == "Never" or (policy == "OnFailure" and code == 0) or self._leaving:
@@ -99,6 +101,11 @@ class RunningPod:
             if not at_once and pause:
                 await asyncio.sleep(min(pause, grace))
             await end(self._process, 3.0 if at_once else max(1.0, grace - pause))
+
+    async def give_up(self) -> None:
+        """Nothing of it can run here; the status says so until it is deleted."""
+        self._see(waiting="CreateContainerError", ready=False)
+        await self.tell()
 
     async def forget(self) -> None:
         """Tells the API server that nothing of the pod is left, so that it removes it."""
@@ -146,7 +153,8 @@ class RunningPod:
         except UnicodeDecodeError:
             return content
 
-    async def _until_there(self, attempt: Callable[[], Any]) -> None:
+    async def _until_there(self, attempt: Callable[[], Any]) -> bool:
+        """Tries until nothing is missing: then True; False when the pod is deleted before."""
         while not self._leaving:
             try:
                 await attempt()
@@ -155,7 +163,8 @@ class RunningPod:
                 await self.tell()
                 await asyncio.sleep(1)
             else:
-                return
+                return True
+        return False
 
     async def _log_in(self) -> None:
         self.words.root.mkdir(parents=True, exist_ok=True)
@@ -168,11 +177,15 @@ class RunningPod:
         content = json.dumps(kubeconfig(self.api, self.layout, answer["status"]["token"]))
         _write(self.words.root / KUBECONFIG, content.encode())
 
+    async def _prepare(self) -> None:
+        await self.write_files()
+        variables = environment(self.current, self.address, self.programs, self.words, self.read)
+        self._command = command(self._container, self.address, self.programs, self.words), variables
+        await self.prepare_network()  # also for the names that are in these
+
     async def _run_once(self) -> int:
         """Starts the process and probes it until it ends; returns the exit code, 128 + n after signal n."""
-        variables = environment(self.current, self.address, self.programs, self.words, self.read)
-        arguments = command(self._container, self.address, self.programs, self.words)
-        await self.prepare_network()
+        arguments, variables = self._command
         (self.words.root / TERMINATION_LOG).unlink(missing_ok=True)
         with (self.words.root / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
