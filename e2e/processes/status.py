@@ -60,7 +60,7 @@ def _container(container: Object, seen: Seen) -> dict[str, Any]:
         "exitCode": seen.exit_code,
         "reason": "Completed" if seen.exit_code == 0 else "Error",
         "message": seen.message,
-        "startedAt": seen.started_at,
+        "startedAt": seen.started_at or seen.finished_at,
         "finishedAt": seen.finished_at,
     }
     running = {"startedAt": seen.started_at} if seen.started_at and not seen.waiting and not seen.over else None
