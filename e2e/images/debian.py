@@ -70,7 +70,8 @@ def compile_python(base: Path, directory: Path, root: Path) -> None:
 
 
 def take_out(package: str, paths: tuple[str, ...], target: Path) -> None:
-    """Downloads a package and copies files of it; nothing is installed on this machine."""
+    """Downloads a package and copies files of it; nothing is installed on this machine. A file appears whole: another
+    process may be starting it at this moment."""
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch).chmod(0o755)
         download = ["apt-get", "download", "--quiet", package]
@@ -80,8 +81,11 @@ def take_out(package: str, paths: tuple[str, ...], target: Path) -> None:
         archive = next(Path(scratch).glob("*.deb"))
         _run("dpkg", "-x", str(archive), f"{scratch}/content")
         for path in paths:
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(Path(scratch, "content", path), target / path)
+            goal = target / path
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            arriving = goal.with_name(f".{goal.name}.{os.getpid()}")
+            shutil.copy2(Path(scratch, "content", path), arriving)
+            arriving.replace(goal)
 
 
 def _run(*command: str, cwd: str | None = None) -> None:

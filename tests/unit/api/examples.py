@@ -309,6 +309,7 @@ def full_routingpolicy_status() -> Object:
         "routes": [
             {
                 "name": "extraction",
+                "classification": "restricted",
                 "endpoint": "http://research-router.inference.svc:4000/v1",
                 "requestsPerSecond": "31.4",
                 "shares": [{"pool": "qwen3-8b-4090", "share": "0.88", "requestsPerSecond": "27.6"}],
