@@ -41,7 +41,7 @@ demo: $(VENV) ## the main job on a real cluster, with a live table; KEEP=1 leave
 	@$(PY) -m e2e.demo.demo
 
 test: setup check ## the checks and all tests
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered tests --ignore=tests/fleet
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered tests --ignore=tests/fleet
 	@if $(PYTHON) e2e/cluster/cluster.py can-run-nodes; then $(PY) -m pytest tests/fleet; \
 	 else echo "The tests on the real cluster were left out: nodes cannot run on this machine."; fi
 
