@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -92,6 +93,7 @@ TRICKS: dict[str, dict[str, Any]] = {
     "a stored credential": {"litellm_credential_name": "x"},
     "a mock": {"mock_response": "hello"},
     "a tool outside": {"tools": [{"type": "mcp", "server_url": "HOSTED"}]},
+    "a dearer tier": {"service_tier": "priority"},
 }
 
 
@@ -184,3 +186,120 @@ def test_a_malformed_body_is_told_so(router: RunningRouter, body: bytes) -> None
 
     assert answer.status_code in (400, 404)
     assert answer.json()["error"]["message"]
+
+
+HEAD = {"authorization": "Bearer key-a"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "chat", "messages": [], "tools": 5}',
+        b'{"model": "chat", "messages": [], "tools": {"type": "function"}}',
+        b'{"model": "chat", "messages": [], "tools": [5]}',
+        b'{"model": "chat", "messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"model": "chat", "messages": ' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"model": "chat", "messages": "\xff"}',
+    ],
+    ids=["tools: 5", "tools: an object", "a tool: 5", "very deep", "deep", "no text"],
+)
+def test_what_is_no_request_is_malformed(router: RunningRouter, upstreams: Upstreams, body: bytes) -> None:
+    series = 'comptroller_router_responses_total{outcome="malformed",policy="inference/research",pool="none",%s}'
+    before = router.metrics()
+
+    answer = httpx.post(f"{router.url}/v1/chat/completions", content=body, headers=HEAD)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert sum(len(one.requests) for one in upstreams.values()) == 0
+    after = router.metrics()
+    names = [series % f'route="{route}",tenant="team-a"' for route in ("chat", "unknown")]
+    assert sum(after.get(name, 0) - before.get(name, 0) for name in names) == 1
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "messages", "embeddings"])
+def test_nobody_asks_for_a_tier_that_is_not_in_the_books(
+    router: RunningRouter, upstreams: Upstreams, path: str
+) -> None:
+    body = {"model": "chat", "service_tier": "priority"}
+
+    answer = httpx.post(f"{router.url}/v1/{path}", json=body, headers=HEAD)
+
+    assert answer.status_code == 400
+    assert "service_tier" in answer.json()["error"]["message"]
+    assert sum(len(one.requests) for one in upstreams.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        {"tools": [{"name": "mine", "input_schema": {}}, {"type": "code_execution_20250522", "name": "x"}]},
+        {"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "x"}]},
+    ],
+    ids=["web search", "code execution", "MCP"],
+)
+def test_anthropics_server_side_tools_are_refused(
+    router: RunningRouter, upstreams: Upstreams, more: dict[str, Any]
+) -> None:
+    answer = _messages(router, **more)
+
+    assert answer.status_code == 400
+    assert "server-side tools would leave the router" in answer.json()["error"]["message"]
+    assert sum(len(one.requests) for one in upstreams.values()) == 0
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": "custom"}], ids=["no type", "custom"])
+def test_anthropics_own_tools_pass(router: RunningRouter, kind: dict[str, Any]) -> None:
+    tool = {"name": "mine", "description": "mine", "input_schema": {"type": "object", "properties": {}}, **kind}
+
+    assert _messages(router, tools=[tool]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "length", "status"),
+    [("wrong", "1000", b"401"), ("wrong", "67108865", b"401"), ("key-a", "67108865", b"413")],
+)
+def test_a_body_that_is_refused_by_its_head_is_not_awaited(
+    router: RunningRouter, key: str, length: str, status: bytes
+) -> None:
+    labels = 'policy="inference/research",route="unknown",step="",tenant="%s",workflow=""'
+    arrivals = f"comptroller_router_requests_total{{{labels % ('unknown' if key == 'wrong' else 'team-a')}}}"
+    before = router.metrics().get(arrivals, 0)
+
+    answer = _send_head(router, f"Authorization: Bearer {key}", f"Content-Length: {length}")
+
+    assert answer.split(b" ")[1] == status
+    assert router.metrics()[arrivals] == before + 1
+
+
+def test_a_body_in_chunks_is_refused_when_it_is_too_long(router: RunningRouter, upstreams: Upstreams) -> None:
+    chunks = (b" " * 1024**2 for _ in range(66))
+
+    answer = httpx.post(f"{router.url}/v1/chat/completions", content=chunks, headers=HEAD, timeout=60)
+
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_refused_body_leaves_the_connection_usable(router: RunningRouter) -> None:
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x" * 3_000_000}]}
+    with httpx.Client(base_url=router.url) as client:
+        for _ in range(2):
+            assert client.post("/v1/chat/completions", json=body).status_code == 401
+        assert client.get("/v1/models", headers=HEAD).status_code == 200
+
+
+def _messages(router: RunningRouter, **more: Any) -> httpx.Response:
+    body = {"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}], **more}
+    return httpx.post(f"{router.url}/v1/messages", json=body, headers={"x-api-key": "key-a"}, timeout=60)
+
+
+def _send_head(router: RunningRouter, *lines: str) -> bytes:
+    """The beginning of the answer to a request whose body never comes."""
+    port = httpx.URL(router.url).port
+    assert port is not None
+    head = ("POST /v1/chat/completions HTTP/1.1", "Host: router", "Content-Type: application/json", *lines)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("\r\n".join((*head, "", "")).encode())
+        return connection.recv(4096)

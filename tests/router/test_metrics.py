@@ -118,7 +118,7 @@ def test_what_could_never_be_served_is_counted_but_is_no_demand(router: RunningR
     for tenant, number in (("unknown", 1), ("team-b", 1), ("team-a", 2)):
         change.becomes(f"comptroller_router_requests_total{{{unknown % tenant}}}", number)
     for outcome, route, tenant in (
-        ("unauthorized", "chat", "unknown"),
+        ("unauthorized", "unknown", "unknown"),
         ("forbidden", "chat", "team-b"),
         ("unknown_route", "unknown", "team-a"),
         ("refused", "chat", "team-a"),

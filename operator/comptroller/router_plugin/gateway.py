@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -25,6 +25,8 @@ HEALTH = frozenset({"/health/readiness", "/health/liveliness", "/health/liveness
 MODELS = frozenset({"/v1/models", "/models"})
 METRICS = frozenset({"/metrics", "/metrics/"})
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
+DEEPEST_BODY = 100
+"""Levels of nesting that a body may have: well below where Python's own JSON gives up, here and in LiteLLM."""
 
 
 class Gateway:
@@ -87,10 +89,11 @@ class Gateway:
     async def _model(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = asyncio.get_running_loop().time()
         config = self.live.config
-        raw = await read_body(receive)
-        body = parse(raw)
         tenant = self.live.keys.tenant_of(presented_key(scope["headers"]))
-        route = config.routes.get(body["model"]) if body is not None and isinstance(body.get("model"), str) else None
+        # nobody's body is read: what is not read, uvicorn throws away
+        body = UNAUTHORIZED if tenant is None else await read_object(scope["headers"], receive)
+        asked = None if isinstance(body, Refusal) else body.get("model")
+        route = config.routes.get(asked) if isinstance(asked, str) else None
         outcome = decide(config, path, scope, body, tenant, route)
         demand = not isinstance(outcome, Refusal) or outcome.outcome == "shed"
         metrics.REQUESTS.labels(
@@ -140,17 +143,28 @@ UNAUTHORIZED = Refusal(
     "invalid_api_key",
     "a valid key is needed: send it as `Authorization: Bearer KEY`; it is a value of the tenant's Secret",
 )
+MALFORMED = Refusal(
+    400, "malformed", "invalid_json", f"the body must be a JSON object, nested at most {DEEPEST_BODY} levels deep"
+)
+TOO_LARGE = Refusal(
+    413, "malformed", "body_too_large", f"the body may have at most {LARGEST_BODY_BYTES // 1024**2} MiB"
+)
 
 
 def decide(
-    config: Config, path: str, scope: Scope, body: dict[str, Any] | None, tenant: Tenant | None, route: Route | None
+    config: Config,
+    path: str,
+    scope: Scope,
+    body: dict[str, Any] | Refusal,
+    tenant: Tenant | None,
+    route: Route | None,
 ) -> dict[str, Any] | Refusal:
     """The body to hand over, or why not. In this order: who, what, whether permitted, whether harmless, whether there
     is room."""
     if tenant is None:
         return UNAUTHORIZED
-    if body is None:
-        return Refusal(400, "malformed", "invalid_json", "the body must be a JSON object of at most 64 MiB")
+    if isinstance(body, Refusal):
+        return body
     if route is None:
         return unknown_route(config, tenant, body.get("model"))
     if not tenant.may_use(route.name):
@@ -163,6 +177,8 @@ def decide(
     try:
         guard.check_headers(scope["headers"])
         checked = guard.checked_body(path, body)
+    except guard.MalformedError as error:
+        return Refusal(400, "malformed", "invalid_value", str(error))
     except guard.RefusedError as error:
         return Refusal(400, "refused", "parameter_not_accepted", str(error))
     if route.name not in config.served:
@@ -229,29 +245,55 @@ def replay(content: bytes, gone: asyncio.Event) -> Receive:
     return wrapped
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The whole body; None when it is too long or the client has left."""
+async def read_object(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> dict[str, Any] | Refusal:
+    """The body as a JSON object, or why it is none."""
+    if announced_bytes(headers) > LARGEST_BODY_BYTES:
+        return TOO_LARGE
+    raw = await read_body(receive)
+    if len(raw) > LARGEST_BODY_BYTES:
+        return TOO_LARGE
+    body = parse(raw)
+    return MALFORMED if body is None else body
+
+
+def announced_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """What Content-Length says; 0 when it says nothing, as with a body that comes in chunks."""
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    return max((int(one) for one in lengths if one.isdigit() and len(one) < 20), default=0)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body; of one that is too long only so much that it shows; nothing when the client has left."""
     parts: list[bytes] = []
-    size, more, fits = 0, True, True
-    while more:
+    size, more = 0, True
+    while more and size <= LARGEST_BODY_BYTES:
         message = await receive()
         if message["type"] != "http.request":
-            return None
-        size += len(message.get("body", b""))
-        fits = fits and size <= LARGEST_BODY_BYTES
-        if fits:
-            parts.append(message.get("body", b""))
+            return b""
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         more = message.get("more_body", False)
-    return b"".join(parts) if fits else None
+    return b"".join(parts)
 
 
-def parse(raw: bytes | None) -> dict[str, Any] | None:
+def parse(raw: bytes) -> dict[str, Any] | None:
     """A JSON object, or None."""
     try:
         body = json.loads(raw) if raw else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) else None
+    return body if isinstance(body, dict) and not too_deep(body) else None
+
+
+def too_deep(body: dict[str, Any]) -> bool:
+    """Whether it is nested so deeply that a later reader or writer of JSON may fail."""
+    level: list[Any] = [body]
+    for _ in range(DEEPEST_BODY):
+        inside = (one for item in level for one in (item.values() if isinstance(item, dict) else item))
+        level = [one for one in inside if isinstance(one, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 async def respond(send: Send, status: int, content: bytes, kind: str, extra: dict[str, str] | None = None) -> None:

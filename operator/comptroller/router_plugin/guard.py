@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-COMMON = frozenset({"model", "stream", "temperature", "top_p", "max_tokens", "user", "metadata", "service_tier"})
+COMMON = frozenset({"model", "stream", "temperature", "top_p", "max_tokens", "user", "metadata"})
 SAMPLING = frozenset(
     {
         "stop", "seed", "n", "logit_bias", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty",
@@ -33,6 +33,12 @@ PERMITTED: Mapping[str, frozenset[str]] = {
 }
 """Path -> names that a body may have."""
 
+CLIENT_TOOLS: Mapping[str, tuple[str | None, ...]] = {
+    "/v1/chat/completions": ("function", "custom"),
+    "/v1/messages": ("custom", None),  # Anthropic's clients may leave the type out
+}
+"""Path -> the types of tools that the client itself runs."""
+
 PATHS = {path: path for path in PERMITTED} | {
     path.removeprefix("/v1"): path for path in PERMITTED if path != "/v1/messages"
 }
@@ -50,6 +56,10 @@ class RefusedError(Exception):
     """A request that tries to steer the router. The message says what to leave out."""
 
 
+class MalformedError(Exception):
+    """A request that no model could understand. The message says what is wrong."""
+
+
 def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Refuses headers that steer LiteLLM, such as `x-litellm-tags`."""
     for name, _ in headers:
@@ -59,7 +69,11 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body as LiteLLM shall see it. Raises `RefusedError`."""
+    """The body as LiteLLM shall see it. Raises `RefusedError` and `MalformedError`.
+
+    `service_tier` is not permitted: "priority" costs more than the prices by which the books are kept.
+    """
+    check_tools(path, body)
     foreign = sorted(set(body) - PERMITTED[path])
     if foreign:
         raise RefusedError(
@@ -69,13 +83,24 @@ def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     metadata = body.get("metadata")
     if isinstance(metadata, Mapping) and "tags" in metadata:
         raise RefusedError("metadata.tags: not accepted here, where the router decides who answers; leave it out")
-    for tool in body.get("tools") or []:
-        if path == "/v1/chat/completions" and (
-            not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom")
-        ):
-            raise RefusedError(
-                "tools: only tools of type function and custom are accepted; others would leave the router"
-            )
     if body.get("store"):
         raise RefusedError("store: true is not accepted: answers are not stored")
     return {name: value for name, value in body.items() if name not in ("metadata", "store")}
+
+
+def check_tools(path: str, body: Mapping[str, Any]) -> None:
+    """Refuses tools that a provider runs on its side, where they search the web, run code or call other servers."""
+    if path == "/v1/messages" and "mcp_servers" in body:
+        raise RefusedError("mcp_servers: not accepted, server-side tools would leave the router; leave it out")
+    if path not in CLIENT_TOOLS or body.get("tools") is None:
+        return
+    if not isinstance(body["tools"], list):
+        raise MalformedError("tools: must be a list")
+    for tool in body["tools"]:
+        if not isinstance(tool, Mapping):
+            raise MalformedError("tools: each must be an object")
+        if tool.get("type") not in CLIENT_TOOLS[path]:
+            raise RefusedError(
+                f"tools: only tools of type {' and '.join(one for one in CLIENT_TOOLS[path] if one)} are accepted; "
+                "server-side tools would leave the router"
+            )
