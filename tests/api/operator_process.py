@@ -39,6 +39,7 @@ ACCOUNT = f"system:serviceaccount:{HOME}:comptroller"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 KINDS = "modelpools,routingpolicies,cachewarmups"
 CLASS_LABEL = "test.comptroller.dev/class"
+ROUTERS = 4  # pods of one router, at most: each names its routes
 RATE_WINDOW_SECONDS = 5
 PEAK_WINDOW_SECONDS = 20
 SCALE_DOWN_DELAY_SECONDS = 6
@@ -163,7 +164,9 @@ class Routers:
             lines = []
             for (policy, route), traffic in self._routes.items():
                 names = {"policy": policy, "route": route, "pod": f"router-{self._lives[policy]}"}
-                lines.append(_line("comptroller_router_route_info", 1, **names))
+                for pod in range(ROUTERS):
+                    pods = names | {"pod": f"{names['pod']}-{pod}"}
+                    lines.append(_line("comptroller_router_route_info", 1, **pods))
                 count = traffic.count()
                 told = traffic.lies.pop(0) if traffic.lies else count
                 caller = {"tenant": "research", "workflow": "none", "step": "none"}

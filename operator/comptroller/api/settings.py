@@ -39,7 +39,10 @@ class PrometheusSettings(Strict):
     timeout_seconds: float = Field(default=3.0, gt=0, le=60, description="Longest wait for one query.")
     stale_after_seconds: float = Field(default=90.0, gt=0, le=3600, description="Older samples count as unknown.")
     rate_window_seconds: int = Field(
-        default=60, ge=4, le=3600, description="Window over which rates are taken; at least four scrapes."
+        default=60,
+        ge=4,
+        le=3600,
+        description="Window over which rates are taken. It must span at least four scrapes of Prometheus.",
     )
     peak_window_seconds: int = Field(
         default=600, ge=4, le=86400, description="Replicas are sized for its highest rate, where that pays."

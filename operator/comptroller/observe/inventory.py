@@ -1,69 +1,88 @@
-"""How many GPUs of each class there are for us: what ready nodes offer, minus what pods of others hold."""
+"""How many GPUs of each class there are for us.
+
+What ready nodes offer, minus what pods of others hold there; and on cordoned or silent nodes what our own pods still
+hold. A node that is drained or does not answer takes nothing away at once: its GPUs go when its pods are gone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeAlias
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
 from comptroller.api.settings import GpuClass
 from comptroller.kube.resources import NODE, POD
 from comptroller.kube.store import ClusterStore
-from comptroller.observe.replicas import POOL_LABEL, condition_of
+from comptroller.observe.replicas import condition_of, pool_of
 
 
-def gpu_inventory(store: ClusterStore, classes: Mapping[str, GpuClass]) -> dict[tuple[str, str], Measurement]:
-    """GPUs per (class, site). Nodes of one class count when they are ready, not cordoned and carry its labels.
+def gpu_inventory(
+    store: ClusterStore, classes: Mapping[str, GpuClass], pools: Collection[str]
+) -> dict[tuple[str, str], Measurement]:
+    """GPUs per (class, site). Nodes of one class are those that carry its labels.
+
+    `pools` (namespace/name) are those that are decided about. A replica of any other pool, such as a stalled one, holds
+    its GPUs as a stranger does: nobody can plan with them.
 
     Without any node in the picture the inventory is unknown: an empty list of nodes is a missing permission or a watch
     that has not begun, never a cluster.
     """
     nodes = list(store.all(NODE))
     result: dict[tuple[str, str], Measurement] = {}
-    held = _held_by_others(store)
+    ours, others = _held(store, frozenset(pools))
     for name, gpu in classes.items():
         if not gpu.resource_name:
             continue
         if not nodes:
             result[name, ""] = Unknown("no node is known: the operator cannot list nodes, or has not done so yet")
             continue
-        matching = [node for node in nodes if _offers(node, gpu)]
-        free = sum(
-            max(
-                0,
-                _count((node["status"].get("allocatable") or {}).get(gpu.resource_name))
-                - held.get((node["metadata"]["name"], gpu.resource_name), 0),
-            )
-            for node in matching
-        )
-        result[name, ""] = Sample(float(free))
+        available = 0
+        for node in (one for one in nodes if _is_of(one, gpu)):
+            place = node["metadata"]["name"], gpu.resource_name
+            if _takes_pods(node):
+                there = _count(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
+                available += max(0, there - others.get(place, 0))
+            else:
+                available += ours.get(place, 0)
+        result[name, ""] = Sample(float(available))
     return result
 
 
-def _offers(node: Mapping[str, Any], gpu: GpuClass) -> bool:
+def _is_of(node: Mapping[str, Any], gpu: GpuClass) -> bool:
     labels = node["metadata"].get("labels") or {}
-    return (
-        all(labels.get(key) == value for key, value in gpu.node_selector.items())
-        and condition_of(node, "Ready").get("status") == "True"
-        and not (node.get("spec") or {}).get("unschedulable")
-    )
+    return all(labels.get(key) == value for key, value in gpu.node_selector.items())
 
 
-def _held_by_others(store: ClusterStore) -> dict[tuple[str, str], int]:
-    """GPUs per (node, resource) that running pods without our pool label hold."""
-    held: dict[tuple[str, str], int] = {}
+def _takes_pods(node: Mapping[str, Any]) -> bool:
+    ready = condition_of(node, "Ready").get("status") == "True"
+    return ready and not (node.get("spec") or {}).get("unschedulable")
+
+
+_Held: TypeAlias = dict[tuple[str, str], int]  # (node, resource) -> GPUs
+
+
+def _held(store: ClusterStore, pools: Collection[str]) -> tuple[_Held, _Held]:
+    """GPUs that living replicas of these pools hold, and those that all other pods hold.
+
+    A replica that is being deleted is in neither: where pods can run its GPU is free for us in a moment, elsewhere it
+    is gone.
+    """
+    ours: _Held = {}
+    others: _Held = {}
     for pod in store.all(POD):
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            continue
-        if POOL_LABEL in (pod["metadata"].get("labels") or {}):
             continue
         spec = pod.get("spec") or {}
         node = spec.get("nodeName")
         if not node:
             continue
+        own = pool_of(pod) in pools
+        if own and pod["metadata"].get("deletionTimestamp"):
+            continue
+        held = ours if own else others
         for resource, amount in _gpus_of(spec).items():
             held[node, resource] = held.get((node, resource), 0) + amount
-    return held
+    return ours, others
 
 
 def _gpus_of(spec: Mapping[str, Any]) -> dict[str, int]:

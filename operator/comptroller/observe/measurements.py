@@ -19,6 +19,7 @@ class Measurements:
     """One round of answers. Keys: policy is namespace/name; pool is namespace/name."""
 
     router_age_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
+    routers: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route), scraped ones
     arrivals: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     peak: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route)
     resets: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route), rate window
@@ -46,6 +47,7 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
             ("policy", "route"),
         ),
+        "routers": ("count by (policy, route) (comptroller_router_route_info)", ("policy", "route")),
         "arrivals": (requests, ("policy", "route")),
         "peak": (f"max_over_time(({requests})[{settings.peak_window_seconds}s:{window}s])", ("policy", "route")),
         "resets": (_resets(window), ("policy", "route")),
@@ -87,17 +89,25 @@ def _resets(window_seconds: int) -> str:
     return f"sum by (policy, route) (resets(comptroller_router_requests_total[{window_seconds}s]))"
 
 
-def arrivals_of(measured: Measurements, policy: str, route: str, stale_after_seconds: float) -> Measurement:
-    """Requests per second of one route, or why they are unknown.
+def arrivals_of(
+    measured: Measurements, policy: str, route: str, stale_after_seconds: float, routers: int = 0
+) -> Measurement:
+    """Requests per second of one route, or why they are unknown. `routers` is how many serve it, at least.
 
-    A route without a series has had no request, which is zero, but only when its router was scraped a moment ago:
-    silence of the router is not silence of the clients.
+    A route without a series has had no request, which is zero, but only when its routers were scraped a moment ago:
+    silence of a router is not silence of the clients. One that is not scraped hides its part of the arrivals.
     """
     age = find(measured.router_age_seconds, (policy, route), "no router of this route has been scraped yet")
     if isinstance(age, Unknown):
         return age
     if age.value > stale_after_seconds:
         return Unknown(f"newest sample of the router is {age.value:.0f} s old (limit {stale_after_seconds:.0f} s)")
+    if routers:
+        scraped = find(measured.routers, (policy, route), "no router of this route has been scraped yet")
+        if isinstance(scraped, Unknown):
+            return scraped
+        if scraped.value < routers:
+            return Unknown(f"{scraped.value:.0f} of {routers} routers {'is' if scraped.value == 1 else 'are'} scraped")
     if isinstance(measured.arrivals, Unknown):
         return measured.arrivals
     value = measured.arrivals.get((policy, route), Sample(0.0))

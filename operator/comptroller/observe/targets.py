@@ -1,7 +1,8 @@
 """What Prometheus shall scrape: engines and routers, as its HTTP service discovery reads them.
 
-For a Prometheus that has no discovery of its own in this cluster, `/targets` of the operator is one. Labels: engines
-get namespace, pool and pod; routers get namespace, policy (namespace/name), router and pod.
+For a Prometheus that has no discovery of its own in this cluster, `/targets` of the operator is one. Labels: all get
+namespace, pod and component (engine or router); engines get pool too, and routers router_policy (namespace/name), since
+`policy` is a label of their own series.
 """
 
 from __future__ import annotations

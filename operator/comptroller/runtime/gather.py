@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -24,15 +26,19 @@ from comptroller.api.routingpolicy import Route as RouteSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.api.settings import GpuClass, Settings
 from comptroller.economics.ownership import RunningCost, running_cost
-from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, ROUTING_POLICY, ObjectKey
+from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, ROUTING_POLICY, ObjectKey
 from comptroller.kube.store import ClusterStore
 from comptroller.observe.belief import believed_peak, fell
 from comptroller.observe.inventory import gpu_inventory
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
-from comptroller.observe.replicas import PoolReplicas
+from comptroller.observe.replicas import PoolReplicas, read_replica
+from comptroller.render.labels import COMPONENT, ROUTER
+from comptroller.render.names import label_value
+from comptroller.render.router.build import is_restricted, router_name
 from comptroller.runtime.state import HOLD_ANNOTATION, PAUSED_ANNOTATION, Specs, State
 
 MINIMUM_STARTING_SECONDS = 1.0
+MOST_HELD_REPLICAS = 1000
 
 
 def gather(
@@ -57,17 +63,18 @@ def gather(
         if spec.hosted is not None and not specs.stalled(MODEL_POOL.kind, key)
     )
     present = {one.key for one in local} | {one.key for one in hosted}
+    routers = _settled_routers(store, now_seconds - settings.prometheus.rate_window_seconds)
     routes = tuple(
         _believed(route, store, state, settings, measured, now_seconds)
         for key, policy in policies_in_force(specs, state).items()
-        for route in _routes(key, policy, settings, measured, present)
+        for route in _routes(key, policy, settings, measured, present, routers)
     ) + _routes_of_forgotten_policies(store, specs, state, settings, present)
     return Snapshot(
         at_seconds=now_seconds,
         local_pools=local,
         hosted_pools=hosted,
         routes=routes,
-        gpus=gpu_inventory(store, settings.gpu_classes),
+        gpus=gpu_inventory(store, settings.gpu_classes, {one.key for one in local}),
         rules=_rules(settings, state, now_seconds),
         memory=state.memory,
     )
@@ -91,8 +98,19 @@ def _routes_of_forgotten_policies(
         replace(route, demand=replace(route.demand, requests_per_second=unknown))
         for key, policy in specs.policies.items()
         if specs.stalled(ROUTING_POLICY.kind, key) and key not in state.last_good_policies and _has_router(store, key)
-        for route in _routes(key, policy, settings, Measurements(), present)
+        for route in _routes(key, policy, settings, Measurements(), present, {})
         if route.backends
+    )
+
+
+def _settled_routers(store: ClusterStore, since_seconds: float) -> Mapping[tuple[str, str], int]:
+    """How many pods of each router (namespace, label) have been ready since then, so that Prometheus must know them."""
+    pods = (one for one in store.all(POD) if (one["metadata"].get("labels") or {}).get(COMPONENT) == "router")
+    read = ((one["metadata"], read_replica(one)) for one in pods)
+    return Counter(
+        (metadata["namespace"], metadata["labels"].get(ROUTER, ""))
+        for metadata, one in read
+        if not one.terminating and one.ready_since_seconds is not None and one.ready_since_seconds < since_seconds
     )
 
 
@@ -146,7 +164,6 @@ def _local_pool(
     gpu = settings.gpu_classes[local.accelerator.class_]
     power = running_cost_of(local, settings)
     startup = startup_seconds(store, key, spec, found)
-    hold = annotation(store, key, HOLD_ANNOTATION)
     return LocalPool(
         key=key,
         model=spec.model.name,
@@ -167,8 +184,15 @@ def _local_pool(
         idle_usd_per_replica_hour=float(power.idle_usd_per_hour),
         busy_extra_usd_per_replica_hour=float(power.busy_extra_usd_per_hour),
         paused=annotation(store, key, PAUSED_ANNOTATION) == "true",
-        held_at=int(hold) if hold and hold.isdecimal() else None,
+        held_at=_held_at(annotation(store, key, HOLD_ANNOTATION), local.replicas.max),
     )
+
+
+def _held_at(text: str | None, maximum: int) -> int | None:
+    """The replicas that a user holds a pool at, never more than its maximum; None for what is no such number."""
+    if not isinstance(text, str) or not re.fullmatch("[0-9]{1,4}", text):
+        return None
+    return min(int(text), maximum, MOST_HELD_REPLICAS)
 
 
 def running_cost_of(local: Local, settings: Settings) -> RunningCost:
@@ -235,13 +259,26 @@ def _hosted_pool(
 
 
 def _routes(
-    policy_key: str, policy: RoutingPolicySpec, settings: Settings, measured: Measurements, present: set[str]
+    policy_key: str,
+    policy: RoutingPolicySpec,
+    settings: Settings,
+    measured: Measurements,
+    present: set[str],
+    routers: Mapping[tuple[str, str], int],
 ) -> list[Route]:
-    return [_route(policy_key, route, settings, measured, present) for route in policy.routes]
+    return [_route(policy_key, route, settings, measured, present, routers) for route in policy.routes]
 
 
-def _route(policy_key: str, spec: RouteSpec, settings: Settings, measured: Measurements, present: set[str]) -> Route:
-    namespace = policy_key.split("/", 1)[0]
+def _route(
+    policy_key: str,
+    spec: RouteSpec,
+    settings: Settings,
+    measured: Measurements,
+    present: set[str],
+    routers: Mapping[tuple[str, str], int],
+) -> Route:
+    namespace, policy_name = policy_key.split("/", 1)
+    router = label_value(router_name(policy_name, restricted=is_restricted(spec)))
     slo, value, data, quality = spec.slo, spec.value, spec.data, spec.quality
     backends = [
         BackendRule(f"{namespace}/{one.pool}", 1.0 if one.pass_rate is None else float(one.pass_rate))
@@ -252,7 +289,7 @@ def _route(policy_key: str, spec: RouteSpec, settings: Settings, measured: Measu
         name=spec.name,
         policy=policy_key,
         backends=tuple(one for one in backends if one.pool in present),
-        demand=_demand(policy_key, spec, settings, measured),
+        demand=_demand(policy_key, spec, settings, measured, routers.get((namespace, router), 0)),
         time_to_first_token_ms=float((slo and slo.time_to_first_token_ms) or settings.defaults.time_to_first_token_ms),
         time_per_output_token_ms=float(
             (slo and slo.time_per_output_token_ms) or settings.defaults.time_per_output_token_ms
@@ -270,8 +307,8 @@ def _route(policy_key: str, spec: RouteSpec, settings: Settings, measured: Measu
     )
 
 
-def _demand(policy: str, spec: RouteSpec, settings: Settings, measured: Measurements) -> Demand:
-    rate: Measurement = arrivals_of(measured, policy, spec.name, settings.prometheus.stale_after_seconds)
+def _demand(policy: str, spec: RouteSpec, settings: Settings, measured: Measurements, routers: int) -> Demand:
+    rate: Measurement = arrivals_of(measured, policy, spec.name, settings.prometheus.stale_after_seconds, routers)
     shape = mean_tokens(measured, policy, spec.name)
     inputs, outputs, cached = shape or (
         float(settings.defaults.input_tokens),

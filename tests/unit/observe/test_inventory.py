@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
@@ -18,10 +20,15 @@ def inventory(*items: KubeDict) -> dict[tuple[str, str], Measurement]:
     store = ClusterStore()
     for item in items:
         store.upsert(NODE if item["kind"] == "Node" else POD, item)
-    return gpu_inventory(store, CLASSES)
+    return gpu_inventory(store, CLASSES, {"ai/big"})
 
 
 A100 = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+
+
+def ours(name: str = "a", **more: Any) -> KubeDict:
+    """A replica with four GPUs of a pool that is decided about, unless told otherwise."""
+    return build.engine_pod(name, gpus=4, **more)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +38,26 @@ A100 = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
         pytest.param([build.node(), build.node("node-2", 4)], 12, id="nodes add up"),
         pytest.param([build.node(ready="False")], 0, id="a node that is not ready does not count"),
         pytest.param([build.node(ready="Unknown")], 0, id="a node that is silent does not count"),
-        pytest.param([build.node(cordoned=True)], 0, id="a cordoned node does not count"),
+        pytest.param([build.node(cordoned=True)], 0, id="a cordoned node offers nothing"),
+        pytest.param([build.node(cordoned=True), ours()], 4, id="what we hold on a cordoned node is ours"),
+        pytest.param([build.node(ready="False"), ours()], 4, id="so it is on a node that is not ready"),
+        pytest.param([build.node(ready="Unknown", gpus=0), ours()], 4, id="and on one that tells no amount"),
+        pytest.param(
+            [build.node(cordoned=True), ours(), ours(name="b", node="node-2"), build.node("node-2")],
+            12,
+            id="a node that is drained loses only what nobody of us holds",
+        ),
+        pytest.param([build.node(cordoned=True), ours(phase="Failed")], 0, id="an ended replica holds nothing there"),
+        pytest.param(
+            [build.node(cordoned=True), ours(deletionTimestamp=build.at(1))], 0, id="a replica that goes takes its GPUs"
+        ),
+        pytest.param([build.node(cordoned=True, labels=A100), ours()], 0, id="a cordoned node of another class"),
+        pytest.param([build.node(cordoned=True), build.foreign_pod()], 0, id="what others hold there is theirs"),
+        pytest.param([build.node(cordoned=True), ours(pool="stalled")], 0, id="and what a stalled pool holds there"),
+        pytest.param([build.node(), ours(pool="stalled")], 4, id="a stalled pool's replicas are strangers"),
+        pytest.param([build.node(), ours(namespace="other")], 4, id="so is a pool of that name elsewhere"),
+        pytest.param([build.node(), ours(component="warmup")], 4, id="so is what is no replica"),
+        pytest.param([build.node(), ours(deletionTimestamp=build.at(1))], 8, id="a replica that goes leaves its GPUs"),
         pytest.param([build.node(labels=A100)], 0, id="a node of another class does not count"),
         pytest.param([build.node(gpus=0)], 0, id="a node whose plugin has not come up offers none"),
         pytest.param([build.node(gpus="many")], 0, id="an amount that is no number is none"),

@@ -62,6 +62,22 @@ def test_what_is_not_known_stays_unknown_with_its_reason(series: Mapping[str, An
     assert words in found.reason
 
 
+@pytest.mark.parametrize(
+    ("scraped", "words"),
+    [
+        pytest.param({CHAT: Sample(1.0)}, "1 of 2 routers is scraped", id="one is missing"),
+        pytest.param({}, "no router of this route", id="none is counted"),
+        pytest.param(Unknown("refused"), "refused", id="they could not be counted"),
+        pytest.param({CHAT: Sample(2.0)}, "", id="all are there"),
+        pytest.param({CHAT: Sample(3.0)}, "", id="an old one is still remembered"),
+    ],
+)
+def test_a_router_that_is_not_scraped_hides_its_part_of_the_arrivals(scraped: Any, words: str) -> None:
+    some = measured(arrivals={CHAT: Sample(31.0)}, routers=scraped)
+    found = arrivals_of(some, POLICY, "chat", 90, routers=2)
+    assert words in found.reason if isinstance(found, Unknown) else (found, words) == (Sample(31.0, 2.0), "")
+
+
 def test_before_the_first_round_everything_is_unknown() -> None:
     assert isinstance(arrivals_of(Measurements(), POLICY, "chat", 90), Unknown)
     assert isinstance(peak_of(Measurements(), POLICY, "chat"), Unknown)
@@ -143,6 +159,7 @@ class Notebook:
 # Each was run on Prometheus 2.42 with promtool over series of all three engines; a change here wants the same again.
 QUERIES = {
     "router_age_seconds": "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
+    "routers": "count by (policy, route) (comptroller_router_route_info)",
     "arrivals": "sum by (policy, route) (rate(comptroller_router_requests_total[60s]))",
     "peak": "max_over_time((sum by (policy, route) (rate(comptroller_router_requests_total[60s])))[600s:60s])",
     "resets": "sum by (policy, route) (resets(comptroller_router_requests_total[60s]))",

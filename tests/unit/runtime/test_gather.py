@@ -108,6 +108,14 @@ def test_what_was_wanted_last(
         ({"comptroller.dev/hold-replicas": "-1"}, False, None),
         ({"comptroller.dev/hold-replicas": "³"}, False, None),
         ({"comptroller.dev/hold-replicas": ""}, False, None),
+        ({"comptroller.dev/hold-replicas": "٤"}, False, None),
+        ({"comptroller.dev/hold-replicas": "4\n"}, False, None),
+        ({"comptroller.dev/hold-replicas": " 4"}, False, None),
+        ({"comptroller.dev/hold-replicas": "0004"}, False, 4),
+        ({"comptroller.dev/hold-replicas": "9"}, False, 8),
+        ({"comptroller.dev/hold-replicas": "9999"}, False, 8),
+        ({"comptroller.dev/hold-replicas": "10000"}, False, None),
+        ({"comptroller.dev/hold-replicas": "9" * 5000}, False, None),
     ],
 )
 def test_annotations_pause_and_hold(annotations: dict[str, str], paused: bool, held: int | None) -> None:
@@ -190,6 +198,39 @@ def test_what_is_not_known_of_demand_is_unknown_and_its_peak_with_it() -> None:
     assert (demand.input_tokens, demand.output_tokens) == (1000.0, 250.0)
 
 
+def router(name: str, of: str = "research-router", ready_at: float = 120.0, **more: Any) -> KubeDict:
+    labels = {"comptroller.dev/policy": "research", "comptroller.dev/router": of}
+    return build.engine_pod(name, component="router", ready_at=ready_at, labels=labels, **more)
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        pytest.param([], "", id="one"),
+        pytest.param([router("b")], "1 of 2 routers is scraped", id="two"),
+        pytest.param([router("b", ready_at=140)], "", id="another that became ready within the window"),
+        pytest.param([router("b", ready=False)], "", id="another that is not ready"),
+        pytest.param([router("b", deletionTimestamp=build.at(1))], "", id="another that goes"),
+        pytest.param([router("b", of="research-router-restricted")], "", id="one of the restricted router"),
+        pytest.param([router("b", namespace="other")], "", id="one of another namespace"),
+    ],
+)
+def test_a_ready_router_that_is_not_scraped_makes_demand_unknown(others: list[KubeDict], words: str) -> None:
+    world = World(build.pool(), build.hosted_pool(), build.policy(), router("a"), *others)
+    rate = world.gather(arrivals={CHAT: Sample(31.0)}, routers={CHAT: Sample(1.0)}).routes[0].demand.requests_per_second
+    assert rate == (Unknown(words) if words else Sample(31.0, 2.0))
+
+
+def test_the_routers_of_a_restricted_route_are_the_restricted_ones() -> None:
+    policy = build.policy(route={"data": {"perimeters": ["onPremises"]}})
+    both = [router(name, of="research-router-restricted") for name in "ab"]
+    world = World(build.pool(), build.hosted_pool(), policy, router("c"), *both)
+    known = world.gather(arrivals={CHAT: Sample(31.0)}, routers={CHAT: Sample(2.0)})
+    assert known.routes[0].demand.requests_per_second == Sample(31.0, 2.0)
+    unknown = world.gather(arrivals={CHAT: Sample(31.0)}, routers={CHAT: Sample(1.0)})
+    assert unknown.routes[0].demand.requests_per_second == Unknown("1 of 2 routers is scraped")
+
+
 def test_the_words_of_a_route_reach_the_decision() -> None:
     policy = build.policy(
         route={
@@ -264,6 +305,17 @@ def test_gpus_are_counted_for_every_class() -> None:
     snapshot = World(build.pool(), build.node(), build.foreign_pod()).gather()
     assert snapshot.gpus["h100", ""] == Sample(6.0)
     assert snapshot.at_seconds == NOW
+
+
+def test_replicas_of_a_pool_that_takes_no_part_hold_gpus_as_strangers_do() -> None:
+    pools = (build.pool(), build.pool("bad", gpu_class="h900"))
+    pods = (build.engine_pod("a", gpus=2), build.engine_pod("b", "bad", gpus=4), build.engine_pod("c", "gone", gpus=1))
+    assert World(*pools, *pods, build.node()).gather().gpus["h100", ""] == Sample(3.0)
+
+
+def test_a_node_that_is_cordoned_takes_no_gpu_from_a_running_pool() -> None:
+    pods = [build.engine_pod(name) for name in "abcd"]
+    assert World(build.pool(), *pods, build.node(cordoned=True)).gather().gpus["h100", ""] == Sample(4.0)
 
 
 def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
