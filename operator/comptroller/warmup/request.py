@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 
 from comptroller.warmup.plan import PlannedPrefix
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 
 
 class RefusedError(ValueError):
@@ -52,7 +55,7 @@ async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, ques
         if response.status_code >= 400:
             await response.aread()
         if 400 <= response.status_code < 500 and response.status_code not in (408, 409, 429):
-            raise RefusedError(f"prefix {prefix.name}: {response.status_code} {response.text[:300]}")
+            raise RefusedError(f"prefix {prefix.name}: {_refusal(response)}")
         response.raise_for_status()
         async for line in response.aiter_lines():
             if not line.startswith("data: {"):
@@ -67,3 +70,16 @@ async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, ques
     prompt = int(usage.get("prompt_tokens") or timings.get("cache_n", 0) + timings.get("prompt_n", 0))
     details = usage.get("prompt_tokens_details") or {}
     return Answer(first, prompt, int(details.get("cached_tokens") or timings.get("cache_n") or 0))
+
+
+def _refusal(response: httpx.Response) -> str:
+    """The status, and the type and code of the error where they are short identifiers. Never the engine's text: it may
+    repeat the prefix, which may come from a Secret, and what is told here ends in conditions and events."""
+    try:
+        content = response.json()
+    except (ValueError, RecursionError):
+        content = None
+    error = content.get("error", content) if isinstance(content, dict) else None
+    told = [str(error[name]) for name in ("type", "code") if error.get(name)] if isinstance(error, dict) else []
+    words = [one for one in told if IDENTIFIER.fullmatch(one) and one != str(response.status_code)]
+    return " ".join([str(response.status_code), *dict.fromkeys(words)])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from comptroller.api.cachewarmup import CacheWarmupSpec
-from comptroller.kube.resources import CACHE_WARMUP
 from comptroller.runtime.state import Specs
 
 
 def warmups_of(specs: Specs, pool: str) -> dict[str, CacheWarmupSpec]:
-    """The warm-ups that name a pool (namespace/name), in a stable order."""
+    """The warm-ups that name a pool (namespace/name), in a stable order.
+
+    Also those that are stalled because another of their pools is unknown: a gate that came and went with that would
+    replace every replica. A spec that cannot be read is not among them.
+    """
     namespace, name = pool.split("/", 1)
     return {
         key: spec
         for key, spec in sorted(specs.warmups.items())
-        if key.split("/", 1)[0] == namespace and name in spec.pools and not specs.stalled(CACHE_WARMUP.kind, key)
+        if key.split("/", 1)[0] == namespace and name in spec.pools
     }
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from comptroller.allocation.validation import Stall
 from comptroller.api.cachewarmup import CacheWarmupSpec
-from comptroller.api.conditions import Reason
+from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.apply.objects import NameTakenError
 from comptroller.kube.resources import CACHE_WARMUP, JOB, MODEL_POOL, POD, KubeDict, ObjectKey
-from comptroller.observe.replicas import WARM_CONDITION, Replica, replicas_of
+from comptroller.observe.replicas import WARM_CONDITION, Replica, condition_of, read_replica, replicas_of
 from comptroller.observe.warmups import RunResult, run_result
 from comptroller.render import warmup as rendering
 from comptroller.render.engine import slots
@@ -20,12 +20,21 @@ from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
 from comptroller.runtime.clock import timestamp
 from comptroller.runtime.reconcile.case import open_case, tell_stalled
-from comptroller.runtime.reconcile.conditions import honoured, pause_condition, paused, progressing
+from comptroller.runtime.reconcile.conditions import (
+    condition,
+    honoured,
+    pause_condition,
+    paused,
+    progressing,
+    stalled,
+)
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.gate import gated_pools, warmups_of
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, without_none
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
+
+LONGEST_MESSAGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +46,19 @@ class Run:
     target: rendering.Replica
     job: str
     tag: str
-    proven: bool  # the replica's condition already names this run
+    recorded: Literal["warm", "failed"] | None  # how it ended, as the replica's condition keeps it beyond the Job
+    admitted: bool  # the replica's condition lets it serve
     result: RunResult | None
 
     @property
     def warm(self) -> bool:
         """Whether the prefixes are proven cached."""
-        return (self.proven and self.replica.warm) or (self.result is not None and self.result.warm)
+        return self.recorded == "warm" or (self.result is not None and self.result.warm)
+
+    @property
+    def over(self) -> bool:
+        """Whether its end is recorded and final. A replica that is held back may be tried again."""
+        return self.recorded == "warm" or (self.recorded == "failed" and self.admitted)
 
 
 async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
@@ -53,21 +68,27 @@ async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
         return
     live, picture, spec, stalls = case.live, case.picture, case.spec, case.stalls
     runs: list[Run] = []
-    if spec is not None and not stalls:
+    problems: tuple[Stall, ...] = ()
+    if spec is not None:  # of its pools that are unknown `stalls` tells; those that exist are warmed and gated
         runs = find_runs(context, key, spec, picture)
         if not paused(live):
-            stalls = await _apply(context, live, spec, runs)
-            for run in runs:
-                await open_gate(context, run.pool, run.replica, picture)
-    if stalls or spec is None:
-        await tell_stalled(context, case, stalls, "Nothing is warmed.")
+            problems = await _apply(context, live, spec, runs)
+        runs = [run for run in runs if run.replica.engine_ready]
+        for run in runs:
+            await open_gate(context, run.pool, run.replica, picture)
+    if problems or spec is None or (stalls and not _some_pool_is_known(key[0], spec, picture)):
+        await tell_stalled(context, case, (*stalls, *problems), "Nothing is warmed.")
         return
-    status = _status(live, spec, runs, _hosted(key[0], picture))
+    status = _status(live, spec, runs, stalls, _hosted(key[0], picture))
     await tell(context, live, {"observedGeneration": case.generation, **status})
 
 
+def _some_pool_is_known(namespace: str, spec: CacheWarmupSpec, picture: Picture) -> bool:
+    return any(f"{namespace}/{pool}" in picture.specs.pools for pool in spec.pools)
+
+
 def find_runs(context: Context, key: ObjectKey, spec: CacheWarmupSpec, picture: Picture) -> list[Run]:
-    """One run per replica whose engine answers, over all local pools of the warm-up."""
+    """One run per living replica, over all local pools of the warm-up."""
     runs = []
     for pool_name in sorted(spec.pools):
         pool = f"{key[0]}/{pool_name}"
@@ -75,7 +96,7 @@ def find_runs(context: Context, key: ObjectKey, spec: CacheWarmupSpec, picture: 
         if pool_spec is None or pool_spec.local is None or picture.specs.stalled(MODEL_POOL.kind, pool):
             continue
         for replica in replicas_of(context.store, pool).replicas:
-            if replica.engine_ready and replica.ip:
+            if replica.ip:
                 run = _run(context, key, spec, pool, pool_spec, replica)
                 runs.append(run)
     return runs
@@ -97,20 +118,43 @@ def _run(
     )
     tag = f"start-{int(replica.started_seconds or 0)}"  # a container that restarted has lost its cache
     job = rendering.warmup_run_name(key[1], spec, target, run=tag)
-    proven = job in replica.warm_message.split()
-    return Run(pool, replica, target, job, tag, proven, run_result(context.store, key[0], job))
+    recorded = _recorded(replica.warm_message, job)
+    live = context.store.get(POD, (key[0], replica.name)) or {}
+    admitted = condition_of(live, WARM_CONDITION).get("status") == "True"
+    return Run(pool, replica, target, job, tag, recorded, admitted, run_result(context.store, key[0], job))
+
+
+def _record(runs: list[Run]) -> str:
+    """The runs that have ended, for the replica's condition: what is known of them when their Jobs are gone."""
+    warm = [run.job for run in runs if run.warm]
+    failed = [run.job for run in runs if not run.warm and (run.result is not None or run.over)]
+    return f"warm: {' '.join(warm) or 'none'}; failed: {' '.join(failed) or 'none'}"
+
+
+def _recorded(message: str, job: str) -> Literal["warm", "failed"] | None:
+    """What `_record` wrote about a run. The free text behind it, with the engine's words, is not read."""
+    warm, _, rest = message.partition("; ")
+    failed = rest.partition("; ")[0]
+    if warm.startswith("warm: ") and job in warm.split()[1:]:
+        return "warm"
+    return "failed" if failed.startswith("failed: ") and job in failed.split()[1:] else None
 
 
 async def _apply(context: Context, live: KubeDict, spec: CacheWarmupSpec, runs: list[Run]) -> tuple[Stall, ...]:
-    """Jobs of runs that are under way or due. New replicas are warmed at once, serving ones one after the other."""
+    """Jobs of runs that are under way or due. New replicas are warmed at once, serving ones one after the other.
+
+    The Job of a replica that does not answer for a moment stays: without it the run would never end.
+    """
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     wanted: list[dict[str, Any]] = []
-    changing = any(run.replica.ready and _under_way(context, run) for run in runs)
+    changing = any((run.replica.ready or not run.replica.engine_ready) and _under_way(context, run) for run in runs)
     try:
         for run in runs:
             exists = context.store.get(JOB, (namespace, run.job)) is not None
             if not exists:
-                if run.proven or (run.replica.ready and (changing or not spec.triggers.on_change)):
+                if run.over or not run.replica.engine_ready:
+                    continue
+                if run.replica.ready and (changing or not spec.triggers.on_change):
                     continue
                 if not run.replica.ready and not spec.triggers.on_replica_start:
                     continue
@@ -134,65 +178,75 @@ def _under_way(context: Context, run: Run) -> bool:
 async def open_gate(context: Context, pool: str, replica: Replica, picture: Picture) -> None:
     """Writes the readiness condition of one replica from the results of all warm-ups of its pool.
 
-    True/Warm: every prefix is proven cached. True/Admitted: something failed and `gate.onFailure` admits. False: not
-    yet, or held back.
+    True/Warm: every prefix is proven cached. True/Admitted: something failed and `gate.onFailure` admits, or is paused.
+    False: not yet, or held back. The message names the runs that have ended, and only those.
     """
-    if pool not in gated_pools(picture.specs):
-        return
     namespace = pool.split("/", 1)[0]
+    live = context.store.get(POD, (namespace, replica.name))
+    if pool not in gated_pools(picture.specs) or live is None or live["metadata"]["uid"] != replica.uid:
+        return
+    replica = read_replica(live)  # other warm-ups may have written since
     pool_spec = picture.specs.pools[pool]
-    names: list[str] = []
+    runs: list[Run] = []
     failures: list[str] = []
-    waiting = held = False
+    awaited: list[str] = []
+    held = False
     for key, spec in warmups_of(picture.specs, pool).items():
-        run = _run(context, (namespace, key.split("/", 1)[1]), spec, pool, pool_spec, replica)
-        names.append(run.job)
+        own_key = (namespace, key.split("/", 1)[1])
+        run = _run(context, own_key, spec, pool, pool_spec, replica)
+        runs.append(run)
         if run.warm or not spec.gate.enabled:
             continue
-        if run.result is not None:
+        warmup = context.store.get(CACHE_WARMUP, own_key)
+        if warmup is not None and paused(warmup):
+            failures.append(f"{key}: the warm-up is paused")
+        elif run.result is not None:
             failures.append(f"{key}: {run.result.error or 'not warm'}")
-            held = held or (spec.gate.on_failure == "hold" and not replica.ready)
-        elif run.proven and replica.ready:
+            held = held or (spec.gate.on_failure == "hold" and not replica.ready and not run.over)
+        elif run.over:
             failures.append(f"{key}: admitted without proof")  # its Job is gone by now
         else:
-            waiting = True
-    if waiting and replica.ready:
-        return  # it serves already: a re-warm in the background does not close the gate
-    if waiting:
+            awaited.append(f"{key}: not warm yet")
+    if awaited and replica.ready:  # it serves already: a re-warm in the background does not close the gate
+        known = condition_of(live, WARM_CONDITION)
+        if known.get("status") != "True":
+            return
+        status, reason = "True", known["reason"]
+    elif awaited:
         status, reason = "False", "Warming"
     elif failures:
         status, reason = ("False", "Held") if held else ("True", "Admitted")
     else:
         status, reason = "True", "Warm"
-    message = " ".join([*names, *failures])[:1024]
-    await _write_condition(context, namespace, replica, status, reason, message)
+    record = _record(runs)
+    text = "".join(f"; {one}" for one in (*awaited, *failures))
+    message = record + text[: max(0, LONGEST_MESSAGE - len(record))]  # a record that is cut would be a lost run
+    await _write_condition(context, namespace, live, status, reason, message)
 
 
 async def _write_condition(
-    context: Context, namespace: str, replica: Replica, status: str, reason: str, message: str
+    context: Context, namespace: str, live: KubeDict, status: str, reason: str, message: str
 ) -> None:
-    live = context.store.get(POD, (namespace, replica.name))
-    if live is None or live["metadata"]["uid"] != replica.uid:
-        return
-    known: dict[str, Any] = next(
-        (one for one in (live.get("status") or {}).get("conditions") or () if one["type"] == WARM_CONDITION), {}
-    )
+    known = condition_of(live, WARM_CONDITION)
     if (known.get("status"), known.get("reason"), known.get("message")) == (status, reason, message):
         return
     _, text, _ = context.now()
     since = known.get("lastTransitionTime") if known.get("status") == status else text
-    condition = {
+    written = {
         "type": WARM_CONDITION,
         "status": status,
         "reason": reason,
         "message": message,
         "lastTransitionTime": since,
     }
-    answer = await context.client.patch(POD, namespace, replica.name, {"status": {"conditions": [condition]}}, "status")
+    body = {"status": {"conditions": [written]}}
+    answer = await context.client.patch(POD, namespace, live["metadata"]["name"], body, "status")
     context.store.upsert(POD, answer)
 
 
-def _status(live: KubeDict, spec: CacheWarmupSpec, runs: list[Run], hosted: set[str]) -> dict[str, Any]:
+def _status(
+    live: KubeDict, spec: CacheWarmupSpec, runs: list[Run], stalls: tuple[Stall, ...], hosted: set[str]
+) -> dict[str, Any]:
     generation = live["metadata"]["generation"]
     warm = sum(run.warm for run in runs)
     failed = [run for run in runs if run.result is not None and not run.result.warm]
@@ -214,12 +268,21 @@ def _status(live: KubeDict, spec: CacheWarmupSpec, runs: list[Run], hosted: set[
         )
     else:
         reason, message = Reason.WARMING, f"{warm} of {total} replicas are warm."
+    moving = not everything and not failed
+    if stalls:
+        ready, _, stuck = stalled(stalls, generation, f"The other pools are warmed: {message}")
+        work = condition(
+            ConditionType.RECONCILING, moving, reason, message if moving else "Nothing is left to do.", generation
+        )
+        progress = [ready, work, stuck]
+    else:
+        progress = progressing(everything and not failed, moving, reason, message, generation)
     status: dict[str, Any] = {
         "pools": len(spec.pools),
         "replicas": {"total": total, "warm": warm, "failed": len(failed), "summary": f"{warm}/{total}"},
         "progress": {"done": warm + len(failed), "total": total},
         "conditions": [
-            *progressing(everything and not failed, not everything and not failed, reason, message, generation),
+            *progress,
             pause_condition(live, generation),
             *honoured(live["kind"], spec, generation, hosted),
         ],
