@@ -235,9 +235,11 @@ def test_nobody_asks_for_a_tier_that_is_not_in_the_books(
     [
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"tools": [{"name": "mine", "input_schema": {}}, {"type": "code_execution_20250522", "name": "x"}]},
+        {"tools": [{"name": "web_search"}]},
+        {"tools": [{"type": "custom", "name": "web_search", "input_schema": {}}]},
         {"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "x"}]},
     ],
-    ids=["web search", "code execution", "MCP"],
+    ids=["web search", "code execution", "by its name", "by its name, described", "MCP"],
 )
 def test_anthropics_server_side_tools_are_refused(
     router: RunningRouter, upstreams: Upstreams, more: dict[str, Any]

@@ -104,3 +104,7 @@ def check_tools(path: str, body: Mapping[str, Any]) -> None:
                 f"tools: only tools of type {' and '.join(one for one in CLIENT_TOOLS[path] if one)} are accepted; "
                 "server-side tools would leave the router"
             )
+        if path == "/v1/messages" and tool.get("name") == "web_search":  # LiteLLM goes by the name alone
+            raise RefusedError(
+                "tools: the name web_search is not accepted, server-side tools would leave the router; choose another"
+            )
