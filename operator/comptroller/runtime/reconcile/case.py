@@ -49,10 +49,14 @@ def open_case(
 
 
 async def tell_stalled(context: Context, case: Case[Spec], stalls: Sequence[Stall], consequence: str) -> None:
-    """Tells why nothing is done, and what stays as it is."""
+    """Tells why nothing is done, and what stays as it is: what was told before still runs, and is told again.
+
+    A field that is left out of a server-side apply is taken away.
+    """
     conditions = [
         *stalled(stalls, case.generation, consequence),
         *honoured(case.live["kind"], case.spec, case.generation),
         pause_condition(case.live, case.generation),
     ]
-    await tell(context, case.live, {"observedGeneration": case.generation, "conditions": conditions})
+    before = case.live.get("status") or {}
+    await tell(context, case.live, {**before, "observedGeneration": case.generation, "conditions": conditions})

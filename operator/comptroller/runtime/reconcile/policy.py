@@ -8,11 +8,13 @@ from typing import Any
 import yaml
 
 from comptroller.allocation.audit import Violation, audit_router_config
+from comptroller.allocation.decision import RoutePlan
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
-from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.apply.objects import NameTakenError
-from comptroller.kube.resources import MODEL_POOL, ROUTING_POLICY, KubeDict, ObjectKey
+from comptroller.kube.resources import CONFIG_MAP, MODEL_POOL, ROUTING_POLICY, KubeDict, ObjectKey
 from comptroller.observe.replicas import PoolReplicas
 from comptroller.render.errors import RenderError
 from comptroller.render.owner import owner_reference
@@ -22,11 +24,14 @@ from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.reconcile.case import open_case, tell_stalled
 from comptroller.runtime.reconcile.conditions import paused
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.reconcile.narrow import narrowed_config_map, narrowed_policy, plans_that_hold
 from comptroller.runtime.reconcile.policy_status import policy_status
 from comptroller.runtime.reconcile.routers import hurry, routers_of
-from comptroller.runtime.reconcile.steady import steadied
+from comptroller.runtime.reconcile.steady import is_blind, steadied
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.state import Picture
+
+KEPT = "Its last good routers stay in force, less what the data rules forbid by now and pools that are gone."
 
 
 async def reconcile_policy(context: Context, key: ObjectKey) -> None:
@@ -36,28 +41,77 @@ async def reconcile_policy(context: Context, key: ObjectKey) -> None:
         return
     live, picture, spec, stalls = case.live, case.picture, case.spec, case.stalls
     plans: tuple[RouterPlan, ...] = ()
-    if spec is not None and not stalls and not paused(live):
+    if paused(live):
+        await _narrow_live(context, live, spec, picture)
+    elif spec is not None and not stalls:
         plans = plan_routers(context, key, spec, picture)
         stalls = await _apply(context, live, spec, plans, picture)
+        if not stalls:
+            context.state.last_good_policies[case.name] = spec
+    if (stalls or spec is None) and not paused(live):
+        await _narrow(context, live, spec, picture)
     if stalls or spec is None:
-        kept = "Its last good routers stay in force." if routers_of(context, live) else "No router runs for it yet."
+        kept = KEPT if routers_of(context, live) else "No router runs for it yet."
         await tell_stalled(context, case, stalls, kept)
         return
     status = policy_status(context, live, spec, plans, picture)
     await tell(context, live, {"observedGeneration": case.generation, **status})
 
 
-def plan_routers(context: Context, key: ObjectKey, spec: RoutingPolicySpec, picture: Picture) -> tuple[RouterPlan, ...]:
-    """The neutral plans of a policy's routers out of the newest decision."""
+async def _narrow(context: Context, live: KubeDict, spec: RoutingPolicySpec | None, picture: Picture) -> None:
+    """A stalled policy: its last good spec, as far as the rules of now and the pools of now leave room for it."""
+    key = (live["metadata"]["namespace"], live["metadata"]["name"])
+    name, last_good = "/".join(key), context.state.last_good_policies.get("/".join(key))
+    if last_good is not None:
+        narrowed = narrowed_policy(last_good, spec, key[0], usable_pools(picture))
+        routes = plans_that_hold(picture.decision.routes, name, narrowed)
+        plans = plan_routers(context, key, narrowed, picture, routes)
+        if not await _apply(context, live, narrowed, plans, picture):
+            return
+    await _narrow_live(context, live, spec, picture)
+
+
+async def _narrow_live(context: Context, live: KubeDict, spec: RoutingPolicySpec | None, picture: Picture) -> None:
+    """A paused policy, or one whose last good spec is not known since a restart: entries are only taken out of the
+    configuration that runs. What is left is a part of what ran before, so that there is nothing to refuse."""
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+    rules: dict[str, list[Route]] = {}
+    for known in (context.state.last_good_policies.get(f"{namespace}/{name}"), spec):
+        for route in known.routes if known is not None else ():
+            rules.setdefault(route.name, []).append(route)
+    children = context.store.children(live["metadata"]["uid"])
+    found = [
+        narrowed
+        for child in children
+        if child["kind"] == CONFIG_MAP.kind
+        and (narrowed := narrowed_config_map(child, rules, usable_pools(picture))) is not None
+    ]
+    if found:
+        await context.applier.converge(live, found, keep=tuple({child["kind"] for child in children}))
+        await hurry(context, namespace, found)
+
+
+def usable_pools(picture: Picture) -> dict[str, ModelPoolSpec]:
+    """The pools that can be acted upon, keyed namespace/name."""
+    specs = picture.specs
+    return {name: pool for name, pool in specs.pools.items() if not specs.stalled(MODEL_POOL.kind, name)}
+
+
+def plan_routers(
+    context: Context,
+    key: ObjectKey,
+    spec: RoutingPolicySpec,
+    picture: Picture,
+    routes: Mapping[str, RoutePlan] | None = None,
+) -> tuple[RouterPlan, ...]:
+    """The neutral plans of a policy's routers out of the newest decision, or out of `routes`."""
     states = {name: _backend_state(name, picture) for name in picture.specs.pools}
     current = {
         item["metadata"]["name"]: int(item["spec"].get("replicas") or 1)
         for item in routers_of(context, context.store.get(ROUTING_POLICY, key) or {})
     }
-    usable = {
-        name: pool for name, pool in picture.specs.pools.items() if not picture.specs.stalled(MODEL_POOL.kind, name)
-    }
-    return build_plans(key[1], key[0], spec, usable, states, picture.decision.routes, current)
+    decided = picture.decision.routes if routes is None else routes
+    return build_plans(key[1], key[0], spec, usable_pools(picture), states, decided, current)
 
 
 def _backend_state(name: str, picture: Picture) -> BackendState:
@@ -82,9 +136,9 @@ async def _apply(
         rendered = policy_children(plans, spec, owner_reference(live), context.settings)
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
-    blind = any(plan.requests_per_second is None for plan in picture.decision.routes.values())
-    children = steadied(context.store, rendered, blind=blind)
     namespace = live["metadata"]["namespace"]
+    blind = is_blind(f"{namespace}/{live['metadata']['name']}", spec, picture.decision.routes)
+    children = steadied(context.store, rendered, blind=blind)
     if violations := audit(plans, spec, children, picture):
         context.metrics.audit_refusals.inc()
         return (Stall(Reason.AUDIT_REFUSED, violations[0].field, " ".join(str(one) for one in violations)),)
@@ -93,7 +147,6 @@ async def _apply(
     except NameTakenError as error:
         return (Stall(Reason.NAME_TAKEN, "metadata.name", str(error)),)
     await hurry(context, namespace, children)
-    context.state.last_good_policies[f"{namespace}/{live['metadata']['name']}"] = spec
     _, _, micro = context.now()
     for child in done.corrected:
         await context.events.post(

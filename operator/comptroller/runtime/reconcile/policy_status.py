@@ -39,6 +39,10 @@ def policy_status(
         for plan in plans
         for route in plan.routes
     }
+    before = live.get("status") or {}
+    if not plans:  # paused: its routers are where they were
+        endpoints = {one["name"]: one["endpoint"] for one in before.get("routes") or () if one.get("endpoint")}
+    reached = sorted(set(endpoints.values())) or before.get("endpoints")
     routes = [_route_status(policy, route, endpoints.get(route.name), picture) for route in spec.routes]
     waiting = [
         item["metadata"]["name"]
@@ -56,7 +60,7 @@ def policy_status(
     )
     return {
         "totals": totals,
-        "endpoints": sorted({plan_endpoint for plan_endpoint in endpoints.values() if plan_endpoint}),
+        **({"endpoints": reached} if reached else {}),
         "routes": routes,
         "tenants": [{"name": tenant.name} for tenant in spec.tenants],
         "decisions": context.state.history.get(policy, [])[:10],
