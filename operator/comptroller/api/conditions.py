@@ -62,6 +62,7 @@ class Reason(StrEnum):
     ALL_HONOURED = "AllHonoured"
     ROUTER_STARTING = "RouterStarting"
     WARMUP_FAILED = "WarmupFailed"
+    REFUSED = "Refused"  # the API server refuses a child: a quota, an admission rule, an invalid field
 
 
 class Condition(ApiModel):

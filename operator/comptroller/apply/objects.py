@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from comptroller.apply.drift import HASH_ANNOTATION, matches, project, with_fing
 from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import BY_KIND, KubeDict, ObjectKey, Resource, key_of, owner_of
 from comptroller.kube.store import ClusterStore
+
+log = logging.getLogger("comptroller.apply")
 
 
 class NameTakenError(Exception):
@@ -92,6 +95,7 @@ class Applier:
         elif _mark(live) == mark:
             if answer["metadata"]["resourceVersion"] != live["metadata"].get("resourceVersion"):
                 result.corrected.append(label)
+                log.info("Put back %s, which somebody else had edited", label, extra={"namespace": key[0]})
         else:
             result.changed.append(label)
 

@@ -11,11 +11,12 @@ import logging
 from typing import Any
 
 import kopf
+from kubernetes.aio.config import ConfigException
 
 from comptroller.api.settings import Settings
-from comptroller.kube.client import KubeClient
+from comptroller.kube.client import KubeClient, KubeError
 from comptroller.kube.resources import WATCHED, Resource
-from comptroller.runtime.operator import Operator
+from comptroller.runtime.operator import MissingCrdError, Operator
 
 IDENTITY: Any = "comptroller"
 """Else kopf asks for the name of the user, and a container's user may have none."""
@@ -28,7 +29,10 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await operator.start()
+        try:
+            await operator.start()
+        except MissingCrdError as error:  # kopf would try anything else again and again
+            raise kopf.PermanentError(str(error)) from error
 
     @kopf.on.cleanup(registry=registry)
     async def cleanup(**_: Any) -> None:
@@ -66,15 +70,35 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Runs the operator until it is told to stop."""
-    async with await KubeClient.connect() as client:
+    """Runs the operator until it is told to stop. Raises `MissingCrdError` when our kinds are not served, `KubeError`
+    when there is no way to log in."""
+    try:
+        connected = await KubeClient.connect()
+    except (ConfigException, OSError) as error:
+        raise KubeError(
+            0, f"there is no way to log in to a cluster: {error}. Set KUBECONFIG, or run in a pod."
+        ) from error
+    async with connected as client:
         operator = Operator(client, settings)
         logging.getLogger("comptroller").debug("Starting")
-        await kopf.operator(
-            registry=build_registry(operator),
-            clusterwide=not settings.watch_namespaces,
-            namespaces=settings.watch_namespaces,
-            standalone=True,
-            identity=IDENTITY,
-            stop_flag=stop,
-        )
+        try:
+            await kopf.operator(
+                registry=build_registry(operator),
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+                standalone=True,
+                identity=IDENTITY,
+                stop_flag=stop,
+            )
+        except Exception as error:
+            if (missing := _missing(error)) is not None:
+                await operator.stop()  # kopf cleans up only what has started
+                raise missing from None
+            raise
+
+
+def _missing(error: BaseException | None) -> MissingCrdError | None:
+    """What ended the start, beneath what kopf wraps around it."""
+    while error is not None and not isinstance(error, MissingCrdError):
+        error = error.__cause__
+    return error

@@ -10,7 +10,7 @@ from comptroller.allocation.audit import audit_plan
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Unknown
-from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ObjectKey, key_of
+from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
@@ -35,6 +35,7 @@ class DecisionLoop:
     source: PrometheusSource
     queue: WorkQueue[WorkKey]
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
+    succeeded_seconds: float | None = None  # when a round last ended with a picture, a new one or the one in force
     _number: int = 0
 
     def ask(self) -> None:
@@ -49,6 +50,8 @@ class DecisionLoop:
                 await self.once()
             except Exception:
                 log.exception("The decision failed; the last one stays in force")
+            else:
+                self.succeeded_seconds = now_seconds()
             self.context.state.last_round_seconds = now_seconds()
             try:
                 async with asyncio.timeout(settings.tick_seconds):
@@ -123,7 +126,9 @@ class DecisionLoop:
                 note = f"Wanted {picture.decision.pools[pool].message}"
                 await context.events.post(item, "Scaled", "Decide", note, micro_timestamp(picture.at_seconds))
         for policy, spec in picture.specs.policies.items():
-            namespace = policy.split("/", 1)[0]
+            namespace, name = policy.split("/", 1)
+            if context.store.get(ROUTING_POLICY, (namespace, name)) is None:
+                continue  # it went while this was decided
             used = {f"{namespace}/{backend.pool}" for route in spec.routes for backend in route.backends}
             if words := [
                 f"{pool.split('/', 1)[1]}: {picture.decision.pools[pool].message}" for pool in changed if pool in used

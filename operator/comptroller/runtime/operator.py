@@ -11,13 +11,16 @@ from typing import Any
 
 from aiohttp import web
 
+from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.settings import Settings
 from comptroller.apply.events import EventRecorder
 from comptroller.apply.objects import Applier
-from comptroller.apply.status import StatusWriter
+from comptroller.apply.status import OWN_CONDITIONS, StatusWriter
 from comptroller.kube.client import KubeClient, KubeError
 from comptroller.kube.resources import (
+    BY_KIND,
     CACHE_WARMUP,
+    CHILDREN,
     MODEL_POOL,
     NODE,
     OWNED_BY_USERS,
@@ -38,9 +41,11 @@ from comptroller.runtime.clock import monotonic_seconds, now_seconds
 from comptroller.runtime.loop import DecisionLoop, WorkKey
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.queue import WorkQueue
+from comptroller.runtime.reconcile.conditions import condition
 from comptroller.runtime.reconcile.context import Context, NotYetError
 from comptroller.runtime.reconcile.policy import reconcile_policy
 from comptroller.runtime.reconcile.pool import reconcile_pool
+from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.reconcile.warmup import reconcile_warmup
 from comptroller.runtime.remember import remembered, remembered_decisions
 from comptroller.runtime.server import serve
@@ -50,6 +55,7 @@ log = logging.getLogger("comptroller")
 
 WORKERS = 8
 UNSYNCED_LIMIT_SECONDS = 60.0
+PASSING = frozenset((404, 409, 429))  # refusals that pass by themselves: gone, changed meanwhile, too busy
 RECONCILERS = {
     MODEL_POOL.kind: reconcile_pool,
     ROUTING_POLICY.kind: reconcile_policy,
@@ -138,15 +144,31 @@ class Operator:
                     ) from error
                 raise
             for item in self.store.replace(resource, items, namespace, marked):
+                self._forget(resource, item)
                 self._changed(resource, item)
 
     def observe(self, resource: Resource, kind: str | None, item: Mapping[str, Any]) -> None:
         """Takes in one event of a watch. It only says which object to look at."""
         if kind == "DELETED":
-            if self.store.remove(resource, item):
+            removed = self.store.remove(resource, item)
+            self._forget(resource, item)
+            if removed:
                 self._changed(resource, item)
         elif self.store.upsert(resource, item):
             self._changed(resource, item)
+
+    def _forget(self, resource: Resource, item: Mapping[str, Any]) -> None:
+        """Drops what is remembered of an object, if it is gone."""
+        key = key_of(item)
+        if self.store.get(resource, key) is not None:
+            return
+        if resource in CHILDREN:
+            self.context.applier.forget(resource, key)
+        elif resource in OWNED_BY_USERS:
+            self.context.status.forget(dict(item))
+        if resource is ROUTING_POLICY:
+            self.context.state.last_good_policies.pop("/".join(key), None)
+            self.context.state.history.pop("/".join(key), None)
 
     def _changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
@@ -157,27 +179,27 @@ class Operator:
         elif resource is NODE:
             return  # the next tick counts its GPUs; heartbeats would make every node a reason to decide
         elif (owner := owner_of(item)) and owner["kind"] in RECONCILERS:
-            self.queue.add((owner["kind"], (key[0], owner["name"])))
+            self.queue.add((owner["kind"], (key[0], owner["name"])), urgent=True)
 
     def _spec_changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
         picture = self.context.state.picture
         gone = self.store.get(resource, key) is None
-        if gone or picture is None or not picture.specs.current(item):
+        if news := gone or picture is None or not picture.specs.current(item):
             self.loop.ask()
-        self.queue.add((resource.kind, key))
+        self.queue.add((resource.kind, key), urgent=news)
 
     def _pod_changed(self, pod: KubeDict) -> None:
         labels = pod["metadata"].get("labels") or {}
         namespace = pod["metadata"].get("namespace", "")
         if (pool := pool_of(pod)) is not None:
             self.loop.ask()
-            self.queue.add((MODEL_POOL.kind, (namespace, pool.split("/", 1)[1])))
+            self.queue.add((MODEL_POOL.kind, (namespace, pool.split("/", 1)[1])), urgent=True)
             for item in self.store.all(CACHE_WARMUP):
                 if item["metadata"]["namespace"] == namespace:
-                    self.queue.add((CACHE_WARMUP.kind, key_of(item)))
+                    self.queue.add((CACHE_WARMUP.kind, key_of(item)), urgent=True)
         elif JOB_LABEL in labels and (warmup := labels.get("comptroller.dev/warmup")):
-            self.queue.add((CACHE_WARMUP.kind, (namespace, warmup)))
+            self.queue.add((CACHE_WARMUP.kind, (namespace, warmup)), urgent=True)
 
     async def _work(self, key: WorkKey) -> None:
         kind, name = key
@@ -195,6 +217,8 @@ class Operator:
                 error.message,
                 extra={"kind": kind, "object": "/".join(name), "retry_seconds": round(delay, 1)},
             )
+            if 400 <= error.status < 500 and error.status not in PASSING:
+                await self._tell_refused(key, error)
         except Exception:
             delay = self.queue.retry(key)
             self.metrics.reconciles.labels(kind, "error").inc()
@@ -204,6 +228,21 @@ class Operator:
         else:
             self.queue.done(key)
             self.metrics.reconciles.labels(kind, "ok").inc()
+
+    async def _tell_refused(self, key: WorkKey, error: KubeError) -> None:
+        """Tells the user of a refusal that will not pass by itself. What the status said besides stays."""
+        kind, name = key
+        live, picture = self.store.get(BY_KIND[kind], name), self.context.state.picture
+        if live is None or live["metadata"].get("deletionTimestamp") or picture is None:
+            return
+        if not picture.specs.current(live):
+            return  # what was refused is not what the user asks for now
+        try:
+            await tell(self.context, live, refused_status(live, error.message))
+        except KubeError as second:
+            log.debug("Nor can it be told: %s", second.message, extra={"kind": kind, "object": "/".join(name)})
+        except Exception:
+            log.exception("A refusal cannot be told", extra={"kind": kind, "object": "/".join(name)})
 
     async def _heal(self) -> None:
         while True:
@@ -215,14 +254,43 @@ class Operator:
                     log.warning("The list of %s failed: %s", resource.plural, error.message)
             self._synced_at = monotonic_seconds()
 
+    @property
+    def _limit_seconds(self) -> float:
+        """How old the last round may be."""
+        return 10 * self.settings.loop.tick_seconds + UNSYNCED_LIMIT_SECONDS
+
     def healthy(self) -> dict[str, Any]:
-        """Whether the process works: its tasks live and it decides."""
+        """Whether the process works: its tasks live, the loop comes round, and its rounds do not all fail.
+
+        A plan that the auditor refuses is no failure here: a new process would make the same one. Nor is a round that
+        fails before the first picture: that is for readiness to tell.
+        """
         ended = [task.get_name() for task in self._tasks if task.done()]
-        age = now_seconds() - self.context.state.last_round_seconds
-        late = age > 10 * self.settings.loop.tick_seconds + UNSYNCED_LIMIT_SECONDS
-        return {"ok": not ended and not late, "ended": ended, "roundAgeSeconds": age, "queue": len(self.queue)}
+        now, limit = now_seconds(), self._limit_seconds
+        age = now - self.context.state.last_round_seconds
+        late = age > limit
+        found = {"ended": ended, "roundAgeSeconds": age, "queue": len(self.queue)}
+        if self.context.state.picture is not None and self.loop.succeeded_seconds is not None:
+            found["successAgeSeconds"] = now - self.loop.succeeded_seconds
+            late = late or now - self.loop.succeeded_seconds > limit
+        return {"ok": not ended and not late, **found}
 
     def ready(self) -> dict[str, Any]:
-        """Whether it has seen the whole cluster and decided once."""
+        """Whether it has seen the whole cluster and decided, and not too long ago."""
         picture = self.context.state.picture
-        return {"ok": self._synced_at is not None and picture is not None, "failing": self.queue.failing}
+        fresh = picture is not None and now_seconds() - picture.at_seconds <= self._limit_seconds
+        return {"ok": self._synced_at is not None and fresh, "failing": self.queue.failing}
+
+
+def refused_status(live: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """The status of an object one of whose children the API server refuses."""
+    before, generation = live.get("status") or {}, live["metadata"].get("generation", 0)
+    text = f"The API server refused: {message.rstrip('. ')}. Correct the spec, or what refuses it; it is tried again."
+    said = [
+        condition(ConditionType.READY, False, Reason.REFUSED, text, generation),
+        condition(ConditionType.RECONCILING, False, Reason.REFUSED, "It waits for its next attempt.", generation),
+        condition(ConditionType.STALLED, True, Reason.REFUSED, text, generation),
+    ]
+    types = {one["type"] for one in said}
+    kept = [one for one in before.get("conditions") or () if one["type"] in OWN_CONDITIONS and one["type"] not in types]
+    return {**before, "observedGeneration": generation, "conditions": [*said, *kept]}

@@ -29,15 +29,21 @@ class WorkQueue(Generic[Key]):
     _due: list[tuple[float, int, Key]] = field(default_factory=list)
     _when: dict[Key, float] = field(default_factory=dict)
     _active: set[Key] = field(default_factory=set)
-    _dirty: set[Key] = field(default_factory=set)
+    _dirty: dict[Key, bool] = field(default_factory=dict)  # asked for while it is worked on -> urgently
     _failures: dict[Key, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _order: itertools.count[int] = field(default_factory=itertools.count)
 
-    def add(self, key: Key, after_seconds: float = 0.0) -> None:
-        """Asks for work on a key, now or later. The earliest of several requests counts."""
+    def add(self, key: Key, after_seconds: float = 0.0, *, urgent: bool = False) -> None:
+        """Asks for work on a key, now or later. The earliest of several requests counts.
+
+        A key that failed waits for its next attempt, whoever asks, unless it is urgent: something it failed for may
+        have changed.
+        """
         if key in self._active and after_seconds <= 0:
-            self._dirty.add(key)
+            self._dirty[key] = urgent or self._dirty.get(key, False)
+            return
+        if key in self._failures and key in self._when and not urgent:
             return
         due = monotonic_seconds() + max(0.0, after_seconds)
         if key in self._when and self._when[key] <= due:
@@ -52,7 +58,7 @@ class WorkQueue(Generic[Key]):
         self._failures[key] = min(failures + 1, 64)  # a float holds no 2 ** 1024: that is four days of failing
         delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**failures) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         delay = max(delay, after_seconds or 0.0)
-        self.add(key, delay)
+        self.add(key, delay, urgent=True)
         return delay
 
     def done(self, key: Key) -> None:
@@ -82,8 +88,7 @@ class WorkQueue(Generic[Key]):
             finally:
                 self._active.discard(key)
                 if key in self._dirty:
-                    self._dirty.discard(key)
-                    self.add(key)
+                    self.add(key, urgent=self._dirty.pop(key))
                 elif key in self._when:
                     self._changed.set()
 

@@ -1,19 +1,23 @@
-"""Events are posted when something changed, and never twice for the same thing."""
+"""Events are posted when something changed, and not again and again for the same thing."""
 
 from __future__ import annotations
 
 import pytest
 
-from comptroller.apply.events import LONGEST_NOTE, EventRecorder
+from comptroller.apply.events import LONGEST_NOTE, REPEAT_SECONDS, EventRecorder
 from comptroller.kube.client import KubeError
+from comptroller.runtime.clock import micro_timestamp
 from tests.unit.apply.fake_api import FakeApi
 from tests.unit.kube import build
+from tests.unit.kube.build import BORN_SECONDS
 
 POOL = build.pool("big", uid="u1")
 
 
-async def post(recorder: EventRecorder, note: str, reason: str = "Scaled", uid: str = "u1") -> None:
-    await recorder.post(build.pool("big", uid=uid), reason, "Decide", note, "2026-11-22T06:00:00.000000Z")
+async def post(
+    recorder: EventRecorder, note: str, reason: str = "Scaled", uid: str = "u1", at: float = BORN_SECONDS
+) -> None:
+    await recorder.post(build.pool("big", uid=uid), reason, "Decide", note, micro_timestamp(at))
 
 
 @pytest.fixture
@@ -55,3 +59,11 @@ async def test_a_refused_event_is_no_failure_and_is_posted_the_next_time(api: Fa
     api.refuses = None
     await post(recorder, "a")
     assert [one["note"] for one in api.events] == ["a"]
+
+
+async def test_what_goes_on_is_said_again_after_a_while(api: FakeApi, recorder: EventRecorder) -> None:
+    for seconds in (0, 10, REPEAT_SECONDS - 1, REPEAT_SECONDS, REPEAT_SECONDS + 10, 2 * REPEAT_SECONDS):
+        await post(recorder, "put back", "DriftCorrected", at=BORN_SECONDS + seconds)
+    assert [one["eventTime"] for one in api.events] == [
+        micro_timestamp(BORN_SECONDS + seconds) for seconds in (0, REPEAT_SECONDS, 2 * REPEAT_SECONDS)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 import pytest
@@ -102,12 +103,18 @@ def no_labels(item: KubeDict) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("edit", [scaled, another_image, more_cpu, a_sidecar, no_labels])
-async def test_an_edit_by_hand_is_put_back_and_told(api: FakeApi, edit: Any, restarted: bool) -> None:
+async def test_an_edit_by_hand_is_put_back_and_told(
+    api: FakeApi, edit: Any, restarted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "comptroller.apply")
     one = await converged(api, deployment())
     before = copy.deepcopy(api.objects["Deployment", ("ai", "big")])
     api.edit("Deployment", "big", edit)
     one = applier(api) if restarted else one
     assert await one.converge(OWNER, [deployment()]) == Applied(corrected=["Deployment big"])
+    assert [one.getMessage() for one in caplog.records if one.name == "comptroller.apply"] == [
+        "Put back Deployment big, which somebody else had edited"
+    ]
     after = api.objects["Deployment", ("ai", "big")]
     assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], before["metadata"]["labels"])
     assert await one.converge(OWNER, [deployment()]) == Applied()

@@ -14,6 +14,7 @@ from comptroller.api.settings import Settings
 from comptroller.apply.events import EventRecorder
 from comptroller.apply.objects import Applier
 from comptroller.apply.status import StatusWriter
+from comptroller.kube.resources import ROUTING_POLICY
 from comptroller.observe.prometheus import Series
 from comptroller.runtime import loop as module
 from comptroller.runtime.loop import DecisionLoop
@@ -157,3 +158,59 @@ async def test_a_round_that_fails_is_logged_and_the_next_one_is_made_when_asked(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert rounds[:2] == ["failed", "made"]
+
+
+async def test_only_rounds_that_end_with_a_picture_count_as_successes(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.source.rps = 1.0
+    times = iter(range(1, 1000))
+    monkeypatch.setattr(module, "now_seconds", lambda: float(next(times)))
+    come_round: list[tuple[float | None, float]] = []
+
+    async def rounds(count: int) -> None:
+        task = asyncio.create_task(world.loop.run())
+        try:
+            async with asyncio.timeout(10):
+                for _ in range(count):
+                    before = world.state.last_round_seconds
+                    world.loop.ask()
+                    while world.state.last_round_seconds == before:  # noqa: ASYNC110 - there is no event of it
+                        await asyncio.sleep(0.002)
+                    come_round.append((world.loop.succeeded_seconds, world.state.last_round_seconds))
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "audit_plan", lambda *_: ["chat may not go to api"])
+        await rounds(1)
+    assert world.loop.succeeded_seconds is None, "the first plan was refused: there is nothing to stand on"
+    await rounds(1)
+    made = world.loop.succeeded_seconds
+    assert made is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_specs", lambda *_: 1 / 0)
+        await rounds(2)
+    assert world.loop.succeeded_seconds == made
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "audit_plan", lambda *_: ["chat may not go to api"])
+        await rounds(1)
+    assert world.loop.succeeded_seconds > made, "a refused plan leaves the last one in force"
+    assert [one[1] for one in come_round] == sorted({one[1] for one in come_round})
+
+
+async def test_a_policy_that_went_while_it_was_decided_gets_no_history() -> None:
+    world = World()
+    await world.round(1.0)
+    decide = module.decide
+
+    def slow(snapshot: Any) -> Any:
+        world.context.store.remove(ROUTING_POLICY, build.policy() | {"metadata": later})
+        return decide(snapshot)
+
+    later = {**build.policy()["metadata"], "resourceVersion": "100000"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "decide", slow)
+        await world.round(15.0)
+    assert world.api.events
+    assert world.state.history == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,12 +12,25 @@ from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.api.settings import Settings
 from comptroller.kube.client import KubeError
-from comptroller.kube.resources import BY_KIND, MODEL_POOL, POD, SERVICE, WATCHED, KubeDict, Resource, key_of
+from comptroller.kube.resources import (
+    BY_KIND,
+    CHILDREN,
+    MODEL_POOL,
+    POD,
+    ROUTING_POLICY,
+    SERVICE,
+    WATCHED,
+    KubeDict,
+    Resource,
+    key_of,
+)
 from comptroller.observe.measurements import Measurements
 from comptroller.runtime import operator as module
+from comptroller.runtime.clock import monotonic_seconds, now_seconds
 from comptroller.runtime.operator import MissingCrdError, Operator
 from comptroller.runtime.reconcile.context import Context, NotYetError
 from comptroller.runtime.state import Picture, Specs, wish_of
+from tests.unit.apply.fake_api import FakeApi
 from tests.unit.kube import build
 
 Key = tuple[str, tuple[str, str]]
@@ -69,7 +83,7 @@ class World:
         specs = Specs(asked={("ModelPool", "/".join(key_of(one))): wish_of(one) for one in pools})
         decision = Decision({}, {}, {}, 0.0, "milp", Memory())
         self.operator.context.state.picture = Picture(
-            0.0, specs, Measurements(), {}, Snapshot(0.0, (), (), (), {}), decision
+            now_seconds(), specs, Measurements(), {}, Snapshot(0.0, (), (), (), {}), decision
         )
 
 
@@ -254,7 +268,208 @@ def test_readiness_waits_for_the_first_decision_and_health_does_not() -> None:
     world = World()
     assert (world.operator.ready()["ok"], world.operator.healthy()["ok"]) == (False, True)
     world.decided()
+    assert not world.operator.ready()["ok"], "not everything has been listed"
     world.operator._synced_at = 0.0
     assert world.operator.ready()["ok"]
     world.operator.context.state.last_round_seconds = 0.0
     assert not world.operator.healthy()["ok"], "the loop came round in 1970"
+
+
+def test_a_process_whose_rounds_all_fail_is_not_healthy_once_it_had_a_picture() -> None:
+    world = World()
+    limit = world.operator._limit_seconds
+    assert world.operator.healthy()["ok"], "before the first picture that is for readiness to tell"
+    world.decided()
+    world.operator.loop.succeeded_seconds = now_seconds() - limit + 5
+    assert world.operator.healthy()["ok"]
+    world.operator.loop.succeeded_seconds = now_seconds() - limit - 5
+    assert not world.operator.healthy()["ok"]
+
+
+def test_an_auditor_that_keeps_refusing_makes_it_unready_and_not_unhealthy() -> None:
+    world = World()
+    world.decided()
+    world.operator._synced_at = 0.0
+    state = world.operator.context.state
+    assert state.picture is not None
+    state.picture = replace(state.picture, at_seconds=now_seconds() - world.operator._limit_seconds - 5)
+    world.operator.loop.succeeded_seconds = now_seconds()
+    assert (world.operator.healthy()["ok"], world.operator.ready()["ok"]) == (True, False)
+
+
+def waits(world: World) -> bool:
+    """Whether the failed pool still waits for its next attempt."""
+    return world.operator.queue._when[BIG] > monotonic_seconds() + 30
+
+
+def failed(world: World) -> None:
+    """The pool was understood, and its last attempt failed."""
+    world.see(seen_pool())
+    world.decided()
+    world.operator.queue._when.clear()
+    world.operator.queue.retry(BIG, 60.0)
+
+
+def test_a_status_does_not_cut_short_the_wait_of_a_failed_object_and_news_do() -> None:
+    world = World()
+    failed(world)
+    world.see(seen_pool(2))
+    assert waits(world)
+    world.see(seen_pool(3, generation=2))
+    assert not waits(world)
+
+
+@pytest.mark.parametrize("child", [build.item("Service", "big", owner="owner-1"), build.engine_pod("a")])
+def test_a_changed_child_cuts_short_the_wait_of_its_failed_owner(child: KubeDict) -> None:
+    world = World()
+    failed(world)
+    world.see(child)
+    assert not waits(world)
+
+
+class Refusing:
+    """An operator before an API server that refuses a child of its only pool."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: KubeError, status: KubeDict | None = None) -> None:
+        self.api = FakeApi()
+        self.operator = Operator(self.api, Settings(), store=self.api.store)  # type: ignore[arg-type]
+        pool = build.pool(status=status or {})
+        pool["metadata"]["generation"] = 3
+        live = self.api.put(pool)
+        specs = Specs(asked={("ModelPool", "ai/big"): wish_of(live)})
+        self.operator.context.state.picture = Picture(
+            0.0, specs, Measurements(), {}, Snapshot(0.0, (), (), (), {}), Decision({}, {}, {}, 0.0, "milp", Memory())
+        )
+        self.tries = 0
+
+        async def reconcile(*_: Any) -> None:
+            self.tries += 1
+            raise error
+
+        monkeypatch.setitem(module.RECONCILERS, "ModelPool", reconcile)
+
+    def status(self) -> KubeDict:
+        found: KubeDict = (self.api.live("ModelPool", "big") or {})["status"]
+        return found
+
+
+QUOTA = KubeError(403, 'deployments.apps "big" is forbidden: exceeded quota: gpus.')
+
+
+@pytest.mark.parametrize("status", [403, 422, 400])
+async def test_a_refusal_of_a_child_is_told_and_the_rest_of_the_status_stays(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    metrics = {"type": "MetricsAvailable", "status": "True", "reason": "Available", "observedGeneration": 2}
+    ready = {"type": "Ready", "status": "True", "reason": "DemandServed", "observedGeneration": 2}
+    before = [
+        {**one, "message": "m", "lastTransitionTime": build.BORN}
+        for one in (ready, metrics, {**metrics, "type": "Theirs"})
+    ]
+    world = Refusing(
+        monkeypatch, KubeError(status, QUOTA.message), {"replicas": 2, "observedGeneration": 2, "conditions": before}
+    )
+    await world.operator._work(BIG)
+    found = {one["type"]: one for one in world.status()["conditions"]}
+    text = (
+        'The API server refused: deployments.apps "big" is forbidden: exceeded quota: gpus. '
+        "Correct the spec, or what refuses it; it is tried again."
+    )
+    assert [(found[one]["status"], found[one]["reason"], found[one]["message"]) for one in ("Ready", "Stalled")] == [
+        ("False", "Refused", text), ("True", "Refused", text),
+    ]  # fmt: skip
+    assert found["Reconciling"]["status"] == "False"
+    assert (found["MetricsAvailable"], found["Theirs"]["status"]) == (before[1], "True")
+    assert world.api._conditions["ModelPool", ("ai", "big")] == {"Ready", "Reconciling", "Stalled", "MetricsAvailable"}
+    assert (world.status()["replicas"], world.status()["observedGeneration"]) == (2, 3)
+    assert [one["reason"] for one in world.api.events] == ["Refused"]
+    assert world.operator.queue.failing == 1
+
+
+async def test_a_refusal_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Refusing(monkeypatch, QUOTA)
+    await world.operator._work(BIG)
+    writes = world.api.writes
+    await world.operator._work(BIG)
+    assert (world.tries, world.api.writes) == (2, writes)
+
+
+@pytest.mark.parametrize("status", [0, 404, 409, 429, 500])
+async def test_what_passes_by_itself_is_not_told(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    world = Refusing(monkeypatch, KubeError(status, "not now"))
+    await world.operator._work(BIG)
+    assert (world.api.writes, world.operator.queue.failing) == (0, 1)
+
+
+@pytest.mark.parametrize("second", [KubeError(403, "nor the status"), RuntimeError("a mistake of ours")])
+async def test_a_refusal_that_cannot_be_told_is_no_reason_to_try_sooner(
+    monkeypatch: pytest.MonkeyPatch, second: Exception
+) -> None:
+    world = Refusing(monkeypatch, QUOTA)
+    monkeypatch.setattr(world.api, "refuses", second)
+    await world.operator._work(BIG)
+    assert (world.tries, world.operator.queue._failures) == (1, {BIG: 1})
+    assert world.status() == {}
+
+
+async def test_a_refusal_of_what_is_no_longer_asked_for_or_no_longer_there_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Refusing(monkeypatch, QUOTA)
+    world.api.edit("ModelPool", "big", lambda item: item["metadata"].update(generation=4))
+    await world.operator._work(BIG)
+    world.api.edit("ModelPool", "big", lambda item: item["metadata"].update(generation=3, deletionTimestamp="now"))
+    await world.operator._work(BIG)
+    await world.operator._work(("ModelPool", ("ai", "gone")))
+    assert world.api.writes == 0
+
+
+def remembers(operator: Operator) -> list[object]:
+    """Everything that is remembered of single objects."""
+    state = operator.context.state
+    return [
+        *operator.context.applier._settled, *operator.context.status._written_at, *state.last_good_policies,
+        *state.history,
+    ]  # fmt: skip
+
+
+def with_memories(world: World) -> list[KubeDict]:
+    """A policy and one child of each kind, all of them remembered."""
+    items = [build.policy(), *(build.item(one.kind, "research", owner="p") for one in CHILDREN)]
+    world.see(*items)
+    context = world.operator.context
+    context.status._written_at[items[0]["metadata"]["uid"]] = 1.0
+    context.state.last_good_policies["ai/research"] = None  # type: ignore[assignment] - that it is there is enough
+    context.state.history["ai/research"] = []
+    context.applier._settled |= {(one.kind, ("ai", "research")): ("hash", {}) for one in CHILDREN}
+    assert len(remembers(world.operator)) == 3 + len(CHILDREN)
+    return items
+
+
+def test_nothing_is_remembered_of_what_was_deleted() -> None:
+    world = World()
+    for item in with_memories(world):
+        item["metadata"]["resourceVersion"] = "9"
+        world.see(item, kind="DELETED")
+    assert remembers(world.operator) == []
+
+
+async def test_nothing_is_remembered_of_what_a_list_lacks() -> None:
+    world = World()
+    items = with_memories(world)
+    world.client.items = items
+    for resource in WATCHED:
+        await world.operator.relist(resource)
+    assert len(remembers(world.operator)) == 3 + len(CHILDREN)
+    world.client.items = []
+    for resource in WATCHED:
+        await world.operator.relist(resource)
+    assert remembers(world.operator) == []
+
+
+def test_the_end_of_a_predecessor_forgets_nothing_of_its_successor() -> None:
+    world = World()
+    with_memories(world)
+    for kind in (ROUTING_POLICY.kind, SERVICE.kind):
+        world.see(build.item(kind, "research", 9, uid="another"), kind="DELETED")
+    assert len(remembers(world.operator)) == 3 + len(CHILDREN)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
+from collections.abc import AsyncIterator
 from datetime import UTC
+from typing import Self
 
 import aiohttp
 import kopf
 import pytest
+from kubernetes.aio.config import ConfigException
 from prometheus_client import CollectorRegistry, Gauge
 
 from comptroller.allocation.decision import Decision, PoolTarget
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.api.conditions import Reason
 from comptroller.api.settings import Settings
+from comptroller.cli import run as verb
 from comptroller.handlers import watches
-from comptroller.kube.resources import CHILDREN, WATCHED
+from comptroller.kube.client import KubeError
+from comptroller.kube.resources import CHILDREN, WATCHED, KubeDict
 from comptroller.observe.measurements import Measurements
-from comptroller.runtime import clock
+from comptroller.runtime import clock, logs
 from comptroller.runtime.logs import JsonFormatter
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.operator import Operator
@@ -115,3 +121,51 @@ def test_kopf_writes_nothing_to_users_objects_and_filters_children_at_the_server
     assert not settings.posting.enabled
     assert settings.peering.standalone
     assert len(settings.watching.label_selectors) == len(CHILDREN)
+
+
+class Unserved:
+    """A client whose API server does not know our kinds."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def list(self, *_: object) -> AsyncIterator[KubeDict]:
+        self.lists += 1
+        raise KubeError(404, "404 page not found")
+        yield {}
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # kopf's own, never begun
+def test_a_start_without_our_kinds_ends_at_once_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Unserved()
+
+    async def connect() -> Unserved:
+        return client
+
+    monkeypatch.setattr(watches.KubeClient, "connect", connect)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    began = clock.monotonic_seconds()
+    assert verb.run(argparse.Namespace(settings=None, log_level="error")) == 1
+    assert clock.monotonic_seconds() - began < 30
+    assert client.lists == 1
+    assert "modelpools.comptroller.dev: apply crds/ first" in capsys.readouterr().err
+
+
+def test_a_start_without_a_way_to_log_in_ends_at_once_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def connect() -> None:
+        raise ConfigException("no current-context")
+
+    monkeypatch.setattr(watches.KubeClient, "connect", connect)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    assert verb.run(argparse.Namespace(settings=None, log_level="error")) == 1
+    assert "no current-context. Set KUBECONFIG" in capsys.readouterr().err

@@ -188,12 +188,54 @@ async def test_a_change_during_a_failing_attempt_does_not_wait_for_the_retry() -
         tries.append(key)
         if len(tries) == 1:
             queue.retry(key, 60)
+            queue.add(key, urgent=True)
             queue.add(key)
 
     async with running(queue, work):
         queue.add("a")
         await quiet()
         assert tries == ["a", "a"]
+
+
+@pytest.mark.parametrize("during", [True, False], ids=["while it fails", "afterwards"])
+async def test_a_plain_request_does_not_cut_short_the_wait_of_a_failed_key(during: bool) -> None:
+    queue, tries = WorkQueue[str](), list[str]()
+
+    async def work(key: str) -> None:
+        tries.append(key)
+        if len(tries) == 1:
+            if during:
+                queue.add(key)
+            queue.retry(key, 60)
+        else:
+            queue.done(key)
+
+    async with running(queue, work):
+        queue.add("a")
+        await quiet()
+        for _ in range(5):
+            queue.add("a")
+            await quiet()
+        assert tries == ["a"]
+        queue.add("a", urgent=True)
+        await quiet()
+        assert tries == ["a", "a"]
+        queue.add("a")
+        await quiet()
+        assert tries == ["a", "a", "a"], "it works again: any request counts"
+
+
+async def test_a_failed_key_that_waits_for_nothing_is_taken_when_asked_for() -> None:
+    queue, worker = WorkQueue[str](), Worker()
+    worker.gate.set()
+    queue.retry("a", 60)
+    queue.add("a", urgent=True)
+    async with running(queue, worker):
+        await quiet()
+        assert (worker.begun, queue.failing, len(queue)) == (["a"], 1, 0)
+        queue.add("a")
+        await quiet()
+    assert worker.begun == ["a", "a"]
 
 
 @settings(max_examples=60, deadline=None)
