@@ -94,8 +94,8 @@ def arrivals_of(
 ) -> Measurement:
     """Requests per second of one route, or why they are unknown. `routers` is how many serve it, at least.
 
-    A route without a series has had no request, which is zero, but only when its routers were scraped a moment ago:
-    silence of a router is not silence of the clients. One that is not scraped hides its part of the arrivals.
+    A router counts every route from zero on, so a route without a rate is unknown and never silent. A router that is
+    not scraped hides its part of the arrivals.
     """
     age = find(measured.router_age_seconds, (policy, route), "no router of this route has been scraped yet")
     if isinstance(age, Unknown):
@@ -108,9 +108,8 @@ def arrivals_of(
             return scraped
         if scraped.value < routers:
             return Unknown(f"{scraped.value:.0f} of {routers} routers {'is' if scraped.value == 1 else 'are'} scraped")
-    if isinstance(measured.arrivals, Unknown):
-        return measured.arrivals
-    value = measured.arrivals.get((policy, route), Sample(0.0))
+    # the router's counters begin at zero, so a rate that is absent is a window with fewer than two scrapes, not silence
+    value = find(measured.arrivals, (policy, route), "no rate yet: the window needs two scrapes of the router")
     return value if isinstance(value, Unknown) else Sample(value.value, age.value)
 
 

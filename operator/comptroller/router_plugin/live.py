@@ -83,6 +83,8 @@ class Live:
         metrics.ROUTE_INFO.clear()
         for route in config.routes.values():
             metrics.ROUTE_INFO.labels(config.policy, route.name).set(1)
+            # also for a route that no tenant may use: the operator takes an absent rate for an unknown one
+            metrics.REQUESTS.labels(config.policy, route.name, metrics.UNKNOWN, route.workflow, route.step)
             for tenant in config.tenants or [ANONYMOUS]:
                 if tenant.may_use(route.name):
                     metrics.REQUESTS.labels(config.policy, route.name, tenant.name, route.workflow, route.step)

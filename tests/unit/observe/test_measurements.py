@@ -38,8 +38,9 @@ def test_a_fresh_router_tells_the_rate_and_its_age() -> None:
     assert arrivals(arrivals={CHAT: Sample(31.0)}) == Sample(31.0, 2.0)
 
 
-def test_a_fresh_router_without_a_series_had_no_request() -> None:
-    assert arrivals() == Sample(0.0, 2.0)
+def test_a_fresh_router_without_a_rate_is_no_silence() -> None:
+    assert arrivals() == Unknown("no rate yet: the window needs two scrapes of the router")
+    assert arrivals(arrivals={CHAT: Sample(0.0)}) == Sample(0.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_before_the_first_round_everything_is_unknown() -> None:
 
 
 def test_a_sample_as_old_as_the_limit_still_counts() -> None:
-    assert arrivals(router_age_seconds={CHAT: Sample(90.0)}) == Sample(0.0, 90.0)
+    assert arrivals(router_age_seconds={CHAT: Sample(90.0)}, arrivals={CHAT: Sample(3.0)}) == Sample(3.0, 90.0)
 
 
 def tokens(inputs: float, cached: float | None, outputs: float) -> dict[tuple[str, ...], Measurement]:
