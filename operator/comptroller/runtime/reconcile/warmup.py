@@ -249,7 +249,7 @@ def _status(
 ) -> dict[str, Any]:
     generation = live["metadata"]["generation"]
     warm = sum(run.warm for run in runs)
-    failed = [run for run in runs if run.result is not None and not run.result.warm]
+    failed = [run for run in runs if run.result is not None and not run.warm]  # a record outlives its Job's pod
     total = len(runs)
     measured = [run.result for run in runs if run.result is not None and run.result.prefixes]
     newest = max(measured, key=lambda one: one.finished_seconds, default=None)
