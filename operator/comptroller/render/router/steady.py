@@ -23,8 +23,8 @@ SHED_BAND = 0.02
 def says_the_same(new: str, in_force: str, *, blind: bool = False) -> bool:
     """Whether two configurations differ in nothing but small changes of weights, limits and shed ratios.
 
-    A planned backend that becomes a reserve, or the other way round, is no small change. While `blind` a
-    limit that would fall is none: its pool has not become smaller for all that is known. One that grows is.
+    A planned backend that becomes a reserve, or the other way round, is no small change. Limits are not
+    compared while `blind`: they divide a pool by loads that are not known.
     """
     try:
         one, other = yaml.safe_load(new), yaml.safe_load(in_force)
@@ -79,4 +79,4 @@ def _near_weight(weight: float, before: float) -> bool:
 def _near_limit(limit: int | None, before: int | None, blind: bool) -> bool:
     if limit is None or before is None:
         return limit is before
-    return (blind and limit < before) or abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before))
+    return blind or abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before))

@@ -21,7 +21,7 @@ def steadied(
     """The children, with the live configuration in place of one that says the same.
 
     Only what the operator itself has written is kept: the live text must be the one that its own mark speaks of.
-    `blind`: some demand that the limits follow from is unknown; then they may grow, but do not fall.
+    `blind`: some demand that the limits follow from is unknown; then they stay.
     """
     return [_steadied(store, child, blind) for child in children]
 
