@@ -13,7 +13,7 @@ from typing import Any
 from comptroller.api.conditions import ConditionType
 from comptroller.apply.drift import matches
 from comptroller.kube.client import KubeClient
-from comptroller.kube.resources import BY_KIND, KubeDict, key_of
+from comptroller.kube.resources import BY_KIND, KubeDict
 from comptroller.kube.store import ClusterStore
 
 RELATIVE_CHANGE = 0.2
@@ -170,8 +170,3 @@ def _number(value: Any) -> float | None:
         return float(str(value).strip("%$"))
     except ValueError:
         return None
-
-
-def key_text(item: Mapping[str, Any]) -> str:
-    """`namespace/name`, as decisions name objects."""
-    return "/".join(key_of(item))

@@ -6,7 +6,7 @@ Sources: each engine's own `--help` (vLLM 0.33, SGLang 0.5.23, llama.cpp b11549)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from comptroller.api.modelpool import EngineName, Local, ModelPoolSpec
@@ -206,8 +206,3 @@ _DIALECTS: Mapping[EngineName, _Dialect] = {
         shared_memory=False,
     ),
 }
-
-
-def known_engines() -> Sequence[EngineName]:
-    """Every engine that has a row."""
-    return tuple(_DIALECTS)

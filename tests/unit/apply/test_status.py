@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comptroller.apply.status import StatusWriter, key_text, with_transitions
+from comptroller.apply.status import StatusWriter, with_transitions
 from comptroller.kube.client import KubeError
 from comptroller.kube.resources import MODEL_POOL, KubeDict
 from tests.unit.apply.fake_api import FakeApi
@@ -176,7 +176,3 @@ async def test_a_refused_write_is_tried_again(world: World) -> None:
 async def test_a_forgotten_object_may_be_written_at_once(world: World) -> None:
     world.writer.forget(world.live)
     assert await world.write(status("13"))
-
-
-def test_an_object_is_named_as_decisions_name_it() -> None:
-    assert key_text(build.pool("big")) == "ai/big"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comptroller.api.settings import Settings
-from comptroller.render.engine import EngineStart, engine_start, known_engines, slots
+from comptroller.render.engine import _DIALECTS, EngineStart, engine_start, slots
 from comptroller.render.errors import RenderError
 from tests.golden.cases import POOLS, local_pool
 
@@ -25,7 +25,7 @@ ADAPTERS = {"adapters": [{"name": "kyc", "source": "pvc://weights/kyc"}]}
 
 
 def test_every_engine_of_the_api_has_a_row() -> None:
-    assert {str(name) for name in known_engines()} == {"vllm", "sglang", "llamacpp"}
+    assert {str(name) for name in _DIALECTS} == {"vllm", "sglang", "llamacpp"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from comptroller.allocation.problem import permits
 from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.conditions import Reason
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
@@ -52,7 +53,7 @@ def policy_status(
     ready = not waiting and bool(plans or routers_of(context, live))
     unknown = [text for key, text in picture.decision.unknowns.items() if key.startswith(f"{policy}/") or key == policy]
     reason = Reason.ROUTED if ready else Reason.ROUTER_STARTING
-    totals = _totals(policy, len(spec.routes), picture)
+    totals = _totals(policy, len(spec.routes), picture, context.settings.baseline.pool)
     message = (
         f"{len(spec.routes)} routes are answered; {totals['inside']} inside."
         if ready
@@ -113,7 +114,7 @@ def _route_status(policy: str, route: Route, endpoint: str | None, picture: Pict
     )
 
 
-def _totals(policy: str, routes: int, picture: Picture) -> dict[str, Any]:
+def _totals(policy: str, routes: int, picture: Picture, baseline_pool: str | None) -> dict[str, Any]:
     rate = inside = usd = solved = 0.0
     for route in picture.snapshot.routes:
         plan = picture.decision.routes.get(route.key)
@@ -138,7 +139,7 @@ def _totals(policy: str, routes: int, picture: Picture) -> dict[str, Any]:
             "slo": _slo(policy, picture),
             "usdPerHour": usd_text(usd),
             "usdPerTask": usd_text(usd / solved) if solved else None,
-            "saved": _saved(policy, picture),
+            "saved": saved(policy, picture, baseline_pool),
         }
     )
 
@@ -155,14 +156,16 @@ def _slo(policy: str, picture: Picture) -> str | None:
     return percent(within / total) if total else None
 
 
-def _saved(policy: str, picture: Picture) -> str | None:
-    """Planned saving now: this hour's plan against all its requests at the dearest permitted hosted price."""
+def saved(policy: str, picture: Picture, baseline_pool: str | None) -> str | None:
+    """Planned saving now: the plan against the same requests at the baseline's price, the pool of the settings or else
+    the dearest hosted pool that the route permits. A route that permits none has nothing to be compared with."""
     actual = baseline = 0.0
     for route in picture.snapshot.routes:
         plan = picture.decision.routes.get(route.key)
         demand = route.demand.requests_per_second
         if route.policy != policy or plan is None or not isinstance(demand, Sample) or demand.value <= 0:
             continue
+        named = {baseline_pool} if baseline_pool else {one.pool for one in route.backends}
         dearest = max(
             (
                 (
@@ -171,9 +174,11 @@ def _saved(policy: str, picture: Picture) -> str | None:
                 )
                 / 1e6
                 for one in picture.snapshot.hosted_pools
+                if one.key in named and (baseline_pool or permits(route, one))
             ),
-            default=0.0,
+            default=None,
         )
-        actual += demand.value * plan.usd_per_request
-        baseline += demand.value * dearest
+        if dearest is not None:
+            actual += demand.value * plan.usd_per_request
+            baseline += demand.value * dearest
     return percent(max(0.0, 1 - actual / baseline)) if baseline else None
