@@ -141,6 +141,18 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the demand may be when a replica that starts now serves: a few joint scenarios with their probabilities.
+
+    `requests_per_second[route][s]` belongs to `probabilities[s]`; all rows are as long as `probabilities`, which sum
+    to 1. A route that is missing has no outlook: its mean and its peak count.
+    """
+
+    probabilities: tuple[float, ...] = ()
+    requests_per_second: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """How quickly decisions may change; from the settings."""
 
@@ -174,3 +186,4 @@ class Snapshot:
     gpus: Mapping[tuple[str, str], Measurement]
     rules: Rules = field(default_factory=Rules)
     memory: Memory = field(default_factory=Memory)
+    outlook: Outlook = field(default_factory=Outlook)
