@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from comptroller.api.settings import AmortisationSettings, EnergySettings, GpuClass
+from comptroller.api.modelpool import Local
+from comptroller.api.settings import AmortisationSettings, EnergySettings, GpuClass, Settings
 
 HOURS_PER_YEAR = Decimal(8760)
 WATTS_PER_KILOWATT = Decimal(1000)
@@ -42,6 +43,15 @@ def running_cost(
     busy = power_usd_per_gpu_hour(gpu_class.busy_watts, energy)
     rent = Decimal(0) if rent_usd_per_gpu_hour is None else rent_usd_per_gpu_hour
     return RunningCost(units * (idle + rent), units * max(busy - idle, Decimal(0)))
+
+
+def running_cost_of(local: Local, settings: Settings) -> RunningCost:
+    """What one replica costs per hour: power, and rent if its GPUs are rented."""
+    gpu = settings.gpu_classes[local.accelerator.class_]
+    rent = None
+    if local.ownership == "rented":
+        rent = gpu.rent_usd_per_hour if local.rent_usd_per_gpu_hour is None else local.rent_usd_per_gpu_hour
+    return running_cost(gpu, settings.energy, local.accelerator.count, rent)
 
 
 def allocation_usd_per_gpu_hour(

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from comptroller.allocation.declared import profile_of
 from comptroller.allocation.snapshot import (
     BackendRule,
     Demand,
     HostedPool,
     LocalPool,
     Measurement,
-    Profile,
     Route,
     Rules,
     Sample,
@@ -21,11 +21,11 @@ from comptroller.allocation.snapshot import (
     StartingReplica,
     Unknown,
 )
-from comptroller.api.modelpool import Local, ModelPoolSpec
+from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import Route as RouteSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
-from comptroller.api.settings import GpuClass, Settings
-from comptroller.economics.ownership import RunningCost, running_cost
+from comptroller.api.settings import Settings
+from comptroller.economics.ownership import running_cost_of
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, ROUTING_POLICY, ObjectKey
 from comptroller.kube.store import ClusterStore
 from comptroller.observe.belief import believed_peak, fell
@@ -195,15 +195,6 @@ def _held_at(text: str | None, maximum: int) -> int | None:
     return min(int(text), maximum, MOST_HELD_REPLICAS)
 
 
-def running_cost_of(local: Local, settings: Settings) -> RunningCost:
-    """What one replica costs per hour: power, and rent if its GPUs are rented."""
-    gpu = settings.gpu_classes[local.accelerator.class_]
-    rent = None
-    if local.ownership == "rented":
-        rent = gpu.rent_usd_per_hour if local.rent_usd_per_gpu_hour is None else local.rent_usd_per_gpu_hour
-    return running_cost(gpu, settings.energy, local.accelerator.count, rent)
-
-
 def startup_seconds(store: ClusterStore, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
     """Measured on the running replicas, else as measured before (the status remembers), else as declared."""
     if (measured := found.startup_seconds()) is not None:
@@ -213,27 +204,6 @@ def startup_seconds(store: ClusterStore, key: str, spec: ModelPoolSpec, found: P
     if remembered is not None:
         return float(remembered)
     return float(spec.local.startup_seconds) if spec.local else 0.0
-
-
-def profile_of(spec: ModelPoolSpec, gpu: GpuClass) -> Profile:
-    """The declared profile, or the class's default scaled to the model's size over the replica's GPUs.
-
-    The class's default is that of an 8-billion-parameter model on one GPU; decoding is bound by reading the weights, so
-    time grows with parameters per GPU: 32.8 billion on two GPUs take 16.4 / 8 = 2.05 times as long.
-    """
-    local = spec.local
-    assert local is not None  # noqa: S101 - only local pools have a profile
-    if (declared := local.performance) is not None:
-        return Profile(
-            float(declared.alpha_ms),
-            float(declared.beta_ms),
-            float(declared.gamma_ms),
-            declared.max_concurrency,
-            "declared",
-        )
-    billions = float(spec.model.parameters_billions or 8)
-    factor = max(0.1, billions / 8 / max(1, local.accelerator.count))
-    return Profile(gpu.alpha_ms * factor, gpu.beta_ms * factor, gpu.gamma_ms * factor, gpu.max_concurrency, "default")
 
 
 def _hosted_pool(

@@ -1,9 +1,9 @@
 """What one replica can do at most: the fluid limit of the engine of `engine.py`, without any waiting.
 
 The engine's iteration takes T(b) = alpha + slope b with slope = beta (in+out)/(out+1) + gamma (in + out/2); a request
-holds its place for S(b) = out T(b) + (beta+gamma) in. With b requests always in flight a replica answers b / S(b), which
-grows with b. The largest b that keeps the objective has T(b) <= time per output token and T(b) + own prompt <= time to
-first token, and b <= max concurrency. Nothing waits and nothing varies in this limit, so no replica does more within
+holds its place for S(b) = out T(b) + (beta+gamma) in. With b requests always in flight a replica answers b / S(b), and
+that grows with b. The largest b that keeps the objective has T(b) <= time per output token, T(b) + own prompt <= time
+to first token and b <= max concurrency. Nothing waits and nothing varies in this limit, so no replica does more within
 its objective; `allocation.capacity` lies below it, because there arrivals are random.
 """
 

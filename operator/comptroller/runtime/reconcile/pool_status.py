@@ -9,12 +9,11 @@ from comptroller.allocation.decision import HostedUse
 from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.settings import Settings
-from comptroller.economics.ownership import allocation_usd_per_gpu_hour
+from comptroller.economics.ownership import allocation_usd_per_gpu_hour, running_cost_of
 from comptroller.economics.prices import HostedPrice
 from comptroller.kube.resources import KubeDict
 from comptroller.observe.replicas import replicas_of
 from comptroller.runtime.clock import timestamp
-from comptroller.runtime.gather import running_cost_of
 from comptroller.runtime.reconcile.conditions import (
     condition,
     honoured,
