@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from comptroller.allocation.cases import sizing_cases
 from comptroller.allocation.decision import Alternative, Decision, Rung
 from comptroller.allocation.explain_pools import hosted_use, pool_target
 from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
@@ -12,10 +13,18 @@ from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
 from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
 from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
-from comptroller.allocation.programme import Bounds, group_of, inventory_limit
+from comptroller.allocation.programme import Bounds
 from comptroller.allocation.snapshot import Memory, Snapshot
-from comptroller.allocation.solve import RELATIVE_GAP, routed_plan, shadow_prices, sized_plan
-from comptroller.allocation.stabilise import Hold, delayed, firm_holds, within_inventory
+from comptroller.allocation.solve import (
+    RELATIVE_GAP,
+    Fleet,
+    expected_usd,
+    routed_plan,
+    shadow_prices,
+    sized_plan,
+    told_plan,
+)
+from comptroller.allocation.stabilise import Hold, delayed, firm_holds, fits, within_inventory
 
 NEXT_REQUEST = 1e-3  # requests/s: what a route without demand is routed for, so that its next request has a way
 
@@ -32,17 +41,16 @@ def decide(snapshot: Snapshot) -> Decision:
     # 3. Size for the demand with burst headroom, within the bounds that hold whatever is wanted.
     rates = sizing_rates(problem, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
-    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(
-        problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules
-    )
+    fleet = Fleet(problem, snapshot.gpus, snapshot.rules, rates, sizing_cases(snapshot, problem, rates, _bounds(firm)))
+    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
     gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
-    wanted = sized_plan(problem, rates, _bounds(firm), snapshot.gpus, snapshot.rules, absolute_gap_usd=gap)
+    wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap)
     # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
-    floors, below = delayed(snapshot, wanted.replicas, firm)
+    floors, below = delayed(snapshot, problem, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
-    sized = _settled(snapshot, problem, rates, holds, wanted, gap)
+    sized = _settled(fleet, holds, wanted, gap)
     if holds != firm:  # GPUs that wait for the delay are taken: what one more is worth here, now
-        shadow_usd, _, _ = shadow_prices(problem, rates, _bounds(holds), snapshot.gpus, snapshot.rules)
+        shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
     asked = _asked_now(problem)
@@ -68,7 +76,7 @@ def decide(snapshot: Snapshot) -> Decision:
         routes={key: route_plan(outcome, route, shares[key]) for key, route in problem.routes.items()},
         usd_per_hour=usd_per_hour(problem, replace(now, replicas=sized.replicas)),
         rung=_lowest_rung(outcome),
-        memory=Memory(below, shares, dict(problem.rates)),
+        memory=Memory(below, shares, dict(problem.rates), _budget_use(problem, now)),
         shadow_prices_usd_per_gpu_hour=shadow_usd,
         alternatives=(
             Alternative("all hosted", hosted_usd, hosted_shed),
@@ -84,43 +92,28 @@ def _bounds(holds: Mapping[str, Hold]) -> dict[str, Bounds]:
     return {key: hold.bounds for key, hold in holds.items()}
 
 
-def _settled(
-    snapshot: Snapshot,
-    problem: Problem,
-    rates: Mapping[str, float],
-    holds: Mapping[str, Hold],
-    wanted: Plan,
-    gap: float,
-) -> Plan:
+def _settled(fleet: Fleet, holds: Mapping[str, Hold], wanted: Plan, gap: float) -> Plan:
     """The plan that is kept to: what is wanted, not below the floors, unless staying is at least as good.
 
     Raising to the floors means that a pool that takes over starts before another one goes: make before break. Only
     where the GPUs do not suffice for both, the programme is solved again with the floors.
     """
     bounds = _bounds(holds)
-    rules, gpus = snapshot.rules, snapshot.gpus
     raised = {key: min(max(count, bounds[key].low), bounds[key].high) for key, count in wanted.replicas.items()}
     if raised == dict(wanted.replicas):
         plan = replace(wanted, seconds=0.0)
-    elif _fits(snapshot, problem, raised, bounds):
-        plan = replace(routed_plan(problem, rates, raised, bounds, gpus, rules), rung=wanted.rung)
+    elif fits(fleet.problem, fleet.gpus, raised, bounds):
+        plan = replace(told_plan(fleet, raised, bounds), rung=wanted.rung)
     else:
-        plan = sized_plan(problem, rates, bounds, gpus, rules, absolute_gap_usd=gap)
+        plan = sized_plan(fleet, bounds, absolute_gap_usd=gap)
     last = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
-    if last == dict(plan.replicas) or plan.rung == "greedy" or not _fits(snapshot, problem, last, bounds):
+    if last == dict(plan.replicas) or plan.rung == "greedy" or not fits(fleet.problem, fleet.gpus, last, bounds):
         return plan
-    same = routed_plan(problem, rates, last, bounds, gpus, rules)
-    return replace(same, rung=plan.rung) if same.rung != "greedy" and same.objective <= plan.objective + 1e-9 else plan
-
-
-def _fits(snapshot: Snapshot, problem: Problem, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> bool:
-    """Whether the GPUs suffice for so many replicas."""
-    for group in snapshot.gpus:
-        limit = inventory_limit(problem, group, bounds, snapshot.gpus)
-        held = sum(p.gpus_per_replica * replicas[key] for key, p in problem.local.items() if group_of(p) == group)
-        if limit is not None and held > limit + 1e-9:
-            return False
-    return True
+    stays = expected_usd(fleet, last, bounds)
+    if stays > expected_usd(fleet, plan.replicas, bounds) + 1e-9:
+        return plan
+    same = told_plan(fleet, last, bounds)
+    return plan if same.rung == "greedy" else replace(same, rung=plan.rung)
 
 
 def _asked_now(problem: Problem) -> dict[str, float]:
@@ -164,6 +157,19 @@ def _summing_to(total: float, flows: Mapping[str, float]) -> dict[str, float]:
     kept = {pool: flow for pool, flow in flows.items() if flow > SMALLEST_SHARE * max(whole, SMALLEST_SHARE)}
     answered = sum(kept.values())
     return {pool: min(1.0, flow * total / answered) for pool, flow in kept.items()} if total > 0.0 else {}
+
+
+def _budget_use(problem: Problem, plan: Plan) -> dict[str, float]:
+    """What a plan spends of each budget, in US dollars per hour."""
+    return {
+        budget.key: sum(
+            part * pair.usd * plan.flows.get((route, pair.pool), 0.0)
+            for route, part in budget.parts.items()
+            for pair in problem.pairs.get(route, ())
+            if not pair.inside
+        )
+        for budget in problem.budgets
+    }
 
 
 def _lowest_rung(outcome: Outcome) -> Rung:

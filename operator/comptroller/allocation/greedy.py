@@ -6,7 +6,15 @@ from collections.abc import Mapping
 
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Pair, Problem
-from comptroller.allocation.programme import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
+from comptroller.allocation.programme import (
+    Bounds,
+    group_of,
+    held_load,
+    held_use,
+    hosted_limits,
+    inventory_limit,
+    measure_of,
+)
 from comptroller.allocation.snapshot import Measurement
 
 
@@ -48,12 +56,11 @@ class _Room:
             limit = inventory_limit(problem, group, bounds, gpus)
             held = sum(p.gpus_per_replica * bounds[k].low for k, p in problem.local.items() if group_of(p) == group)
             self.gpus[group] = float("inf") if limit is None else limit - held
-        self.limits = {key: dict(hosted_limits(problem, key)) for key in problem.hosted}
-        for route, shares in problem.held.items():
-            for pair in problem.pairs[route]:
-                for measure in self.limits.get(pair.pool, {}):
-                    used = problem.rates[route] * shares.get(pair.pool, 0.0) * measure_of(pair, measure)
-                    self.limits[pair.pool][measure] -= used
+        self.limits = {
+            key: {measure: limit - held_use(problem, key, measure) for measure, limit in hosted_limits(problem, key)}
+            for key in problem.hosted
+        }
+        self.allowances = {budget.key: budget.usd_per_hour for budget in problem.budgets}
 
     def take(self, pair: Pair, rate: float) -> float:
         """How much of `rate` the pool can have, which is then taken."""
@@ -75,7 +82,12 @@ class _Room:
 
     def _take_outside(self, pair: Pair, rate: float) -> float:
         limits = self.limits[pair.pool]
-        taken = min([rate, *(max(0.0, free) / max(measure_of(pair, m), 1e-12) for m, free in limits.items())])
+        spends = {one.key: one.parts[pair.route] * pair.usd for one in self.problem.budgets if pair.route in one.parts}
+        free = [max(0.0, left) / max(measure_of(pair, measure), 1e-12) for measure, left in limits.items()]
+        free += [max(0.0, self.allowances[key]) / usd for key, usd in spends.items() if usd > 0.0]
+        taken = min([rate, *free])
         for measure in limits:
             limits[measure] -= taken * measure_of(pair, measure)
+        for key, usd in spends.items():
+            self.allowances[key] -= taken * usd
         return taken

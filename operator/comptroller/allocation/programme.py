@@ -1,24 +1,29 @@
 """The mixed-integer programme: which pool answers which requests, and how many replicas each pool shall run.
 
-    minimise   sum x[r,p] (usd + regret)[r,p] + sum n[p] idle[p] + sum up[p] cUp[p] + dn[p] cDn[p]
-               + sum u[r] shed[r] + sum s[r] short[r]                                            [US dollars per hour]
-    subject to sum_p x[r,p] + u[r] = demand[r]                                  every request is answered or shed
-               sum_r x[r,p] / capacity[r,p] <= n[p] - taken[p]                  the objective holds (local pools)
+    minimise   sum_p idle[p] n[p] + cUp[p] up[p] + cDn[p] dn[p]
+               + sum_c weight[c] ( sum x[c,r,p] (usd + regret)[r,p] + u[c,r] shed[r] + s[c,r] short[r] )
+                                                                                                   [US dollars per hour]
+    subject to n[p] - up[p] + dn[p] = base[p]                                   moves from the last decision
                sum_p gpus[p] n[p] <= GPUs[class, site]                          inventory
-               n[p] - up[p] + dn[p] = base[p]                                   moves from the last decision
+               low[p] <= n[p] <= high[p], n integer
+    and in every case c
+               sum_p x[r,p] + u[r] = demand[c,r]                                every request is answered or shed
+               sum_r x[r,p] / capacity[r,p] <= there[c,p] - taken[p]            the objective holds (local pools)
                sum_r x[r,p] (1, tokens, latency) <= limits[p]                   rate limits (hosted pools)
                sum_p passRate[r,p] x[r,p] + s[r] >= minimum[r] (demand[r] - u[r])
-               low[p] <= n[p] <= high[p], n integer; x, u, s, up, dn >= 0
+               sum_r,p usd[r,p] x[r,p] <= allowance[k]                          budgets, hosted dollars per hour
+               x, u, s >= 0
 
-**One programme, used twice, instead of one with two layers.** What is routed now must fit the replicas that serve now;
-what is wanted must fit the replicas that will. A joint programme would have flows "now" and flows "when started", but
-the two layers share no row: the serving replicas are a given, not a variable. So it falls apart exactly into sizing
-(n free within its bounds, demand with burst headroom) and routing (n fixed to the replicas that serve now and stay,
-demand as measured). Both are built here; they differ only in `Bounds` and rates. Spill bridges the start-up by itself.
+**Cases.** Replicas are chosen now and answer what comes. A case is one situation that they must answer, with the part
+of the horizon it lasts, or its probability. All cases share n; each has its own flows, since the router answers what
+really comes. There are four kinds: the minutes until a replica that starts now serves; what the demand may then be
+(`Snapshot.outlook`); a node that fails; and the one case of a programme whose replicas are given. So the head-room for
+bursts, the worth of an owned replica that stays warm for cents, and the reserve against the loss of a node are no
+rules of thumb: they are what the expected dollars say.
 
-**Starting has a price.** Over a horizon H a replica that starts now serves H - tau and is paid for H. Per served hour
-it costs idle * H / (H - tau): idle * tau / (H - tau) more than a running one, which is cUp. Worked: $4.00/h rented,
-tau 180 s, H 900 s: $1.00/h.
+**Starting has a price.** While replicas start, only `min(n, base)` of a pool answer: GPUs that change hands answer
+nobody for that long, and the programme pays what that costs. Over a horizon H a replica that starts now is paid for H
+and serves H - tau. Worked: $4.00/h rented, tau 180 s, H 900 s: it must save $5.00 in each hour that it serves.
 
 **The dead band is in the objective.** Each move costs `improvement_threshold` times what the moved replica costs under
 full load, so a plan replaces the last one only if what moves earns that share. As a metric, move costs obey the
@@ -30,8 +35,11 @@ triangle inequality: if n is best from base m, then n is also best from base n. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Pair, Problem
@@ -46,6 +54,9 @@ TIE_BREAK = 1e-6  # of the dearest cost, times the rank of the pool: equal plans
 LARGEST_STARTING_SHARE = 0.9  # of the horizon
 INFINITY = float("inf")
 
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int32]
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -57,63 +68,272 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """lower <= sum of coefficient * column <= upper."""
+class Case:
+    """One situation that the replicas must answer.
 
-    name: tuple[str, ...]
-    lower: float
-    upper: float
-    terms: tuple[tuple[int, float], ...]
+    `weight` is its probability or its part of the horizon; the weights of a programme sum to 1. `rates` are requests/s
+    by route (held routes are absent). `starting`: what is added to a pool does not answer yet. `left` is the share of
+    the replicas that a failed node leaves, by (class, site); absent: all.
+    """
+
+    weight: float
+    rates: Mapping[str, float]
+    starting: bool = False
+    left: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Programme:
-    """Columns and rows in a fixed order. The index maps tell which column is which."""
+    """Columns and rows as arrays. The index maps tell which column is which in the first case; the next follow it."""
 
-    costs: list[float] = field(default_factory=list)
-    lowers: list[float] = field(default_factory=list)
-    uppers: list[float] = field(default_factory=list)
-    integer: list[int] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    replicas: dict[str, int] = field(default_factory=dict)
-    flows: dict[tuple[str, str], int] = field(default_factory=dict)
-    shed: dict[str, int] = field(default_factory=dict)
-    shortfall: dict[str, int] = field(default_factory=dict)
-
-    def column(self, cost: float, lower: float = 0.0, upper: float = INFINITY) -> int:
-        """Adds a column and returns its index."""
-        self.costs.append(cost)
-        self.lowers.append(lower)
-        self.uppers.append(upper)
-        return len(self.costs) - 1
-
-    def row(self, name: tuple[str, ...], lower: float, upper: float, terms: list[tuple[int, float]]) -> None:
-        """Adds a row."""
-        self.rows.append(Row(name, lower, upper, tuple(terms)))
+    costs: Floats
+    lowers: Floats
+    uppers: Floats
+    integer: list[int]
+    row_lowers: Floats
+    row_uppers: Floats
+    starts: Integers  # of each row in `columns` and `values`, and the end
+    columns: Integers
+    values: Floats
+    replicas: Mapping[str, int]
+    flows: Mapping[tuple[str, str], int]
+    shed: Mapping[str, int]
+    shortfall: Mapping[str, int]
+    inventory_rows: Mapping[tuple[str, str], int]
 
 
 def build_programme(
     problem: Problem,
-    rates: Mapping[str, float],
+    cases: Sequence[Case],
     bounds: Mapping[str, Bounds],
     gpus: Mapping[tuple[str, str], Measurement],
     rules: Rules,
     *,
     shed_as_dearest_api: bool = False,
 ) -> Programme:
-    """The programme for these rates (requests/s by route; held routes are absent) and bounds.
+    """The programme for these cases, which all have rates for the same routes, and bounds.
 
     `shed_as_dearest_api` prices a shed request like the dearest answer instead of a penalty: for shadow prices, which
     would else tell the size of the penalty.
     """
-    programme = Programme()
+    made = _Assembly()
+    replicas = {key: 3 * number for number, key in enumerate(problem.local)}
+    for key, pool in problem.local.items():
+        bound, (up_usd, down_usd) = bounds[key], move_costs(pool, rules)
+        n = made.column(pool.idle_usd_per_replica_hour, bound.low, bound.high)
+        up, down = made.column(up_usd), made.column(down_usd)
+        made.row(float(bound.base), float(bound.base), [n, up, down], [1.0, -1.0, 1.0])
+    inventory_rows = {}
+    for group in sorted(gpus):
+        limit = inventory_limit(problem, group, bounds, gpus)
+        members = [k for k, p in problem.local.items() if group_of(p) == group and p.gpus_per_replica > 0]
+        if limit is not None and members:
+            inventory_rows[group] = made.rows
+            sizes = [float(problem.local[k].gpus_per_replica) for k in members]
+            made.row(-INFINITY, limit, [replicas[k] for k in members], sizes)
+    block = _block(problem, list(cases[0].rates) if cases else [], bounds, replicas)
     dearest = dearest_usd(problem)
-    _add_pools(programme, problem, bounds, rules)
-    _add_routes(programme, problem, rates, dearest, shed_as_dearest_api)
-    _add_capacity(programme, problem, bounds)
-    _add_hosted_limits(programme, problem)
-    _add_inventory(programme, problem, bounds, gpus)
-    return programme
+    weights = priority_weights(problem)
+    first = made.width
+    for case in cases:
+        made.case(block, case, problem, _shed_costs(problem, case, block, dearest, weights, shed_as_dearest_api))
+    return made.programme(
+        integer=[replicas[key] for key, bound in bounds.items() if bound.low < bound.high],
+        replicas=replicas,
+        flows={pair: first + column for pair, column in block.flows.items()},
+        shed={key: first + column for key, column in block.shed.items()},
+        shortfall={key: first + column for key, column in block.shortfall.items()},
+        inventory_rows=inventory_rows,
+    )
+
+
+@dataclass(slots=True)
+class _Block:
+    """What every case adds, in columns and rows of its own, numbered from 0.
+
+    `rows`, `columns` and `values` are the coefficients. The coefficient of a case's replicas stands apart, since it
+    depends on the case: `pool_rows` and `pool_columns`, which point to the columns of n. `lower` and `upper` are the
+    bounds of the rows before what depends on the rates is added: `demand_rows` are equal to the rate, `quality_rows`
+    at least `floors` times the rate.
+    """
+
+    routes: list[str]
+    flows: dict[tuple[str, str], int]
+    shed: dict[str, int]
+    shortfall: dict[str, int]
+    costs: Floats
+    rows: Integers
+    columns: Integers
+    values: Floats
+    lower: Floats
+    upper: Floats
+    demand_rows: Integers
+    quality_rows: Integers
+    quality_routes: Integers
+    floors: Floats
+    pools: list[str]
+    pool_rows: Integers
+    pool_columns: Integers
+    bases: Floats
+
+
+def _block(problem: Problem, routes: list[str], bounds: Mapping[str, Bounds], replicas: Mapping[str, int]) -> _Block:
+    routes = sorted(routes)
+    dearest = dearest_usd(problem)
+    rank = {key: number for number, key in enumerate(sorted({**problem.local, **problem.hosted}))}
+    costs: list[float] = []
+    entries: list[tuple[int, int, float]] = []
+    lower: list[float] = []
+    upper: list[float] = []
+    flows: dict[tuple[str, str], int] = {}
+    shed: dict[str, int] = {}
+    shortfall: dict[str, int] = {}
+    demand_rows, quality_rows, quality_routes, floors = [], [], [], []
+
+    def row(low: float, high: float, terms: list[tuple[int, float]]) -> int:
+        number = len(lower)
+        lower.append(low)
+        upper.append(high)
+        entries.extend((number, column, value) for column, value in terms)
+        return number
+
+    for number, key in enumerate(routes):
+        pairs = [pair for pair in problem.pairs[key] if pair.usable]
+        for pair in pairs:
+            flows[key, pair.pool] = len(costs)
+            costs.append(pair.usd + pair.regret_usd + TIE_BREAK * dearest * rank[pair.pool] / len(rank))
+        shed[key] = len(costs)
+        costs.append(0.0)  # by case
+        demand_rows.append(row(0.0, 0.0, [*((flows[key, p.pool], 1.0) for p in pairs), (shed[key], 1.0)]))
+        floor = effective_pass_rate(problem, key)
+        if floor > 0.0:
+            shortfall[key] = len(costs)
+            costs.append(QUALITY_FACTOR * dearest)
+            solved = [(flows[key, pair.pool], pair.pass_rate) for pair in pairs]
+            quality_rows.append(row(0.0, INFINITY, [*solved, (shed[key], floor), (shortfall[key], 1.0)]))
+            quality_routes.append(number)
+            floors.append(floor)
+    pools, pool_rows = [], []
+    for key in problem.local:
+        terms = [(flows[pair.route, key], pair.replicas) for pair in problem.by_pool[key] if (pair.route, key) in flows]
+        if terms:
+            pools.append(key)
+            pool_rows.append(row(-INFINITY, -held_load(problem, key, bounds[key]), terms))
+    for key in problem.hosted:
+        for measure, limit in hosted_limits(problem, key):
+            pairs = [pair for pair in problem.by_pool[key] if (pair.route, key) in flows]
+            if pairs:
+                terms = [(flows[pair.route, key], measure_of(pair, measure)) for pair in pairs]
+                row(-INFINITY, max(0.0, limit - held_use(problem, key, measure)), terms)
+    for budget in problem.budgets:
+        terms = [
+            (flows[pair.route, pair.pool], budget.parts[pair.route] * pair.usd)
+            for route in budget.parts
+            for pair in problem.pairs.get(route, ())
+            if not pair.inside and pair.usd > 0.0 and (pair.route, pair.pool) in flows
+        ]
+        if terms:
+            row(-INFINITY, budget.usd_per_hour, terms)
+    triples = np.array(entries, dtype=np.float64).reshape(-1, 3)
+    return _Block(
+        routes, flows, shed, shortfall, np.array(costs), triples[:, 0].astype(np.int32),
+        triples[:, 1].astype(np.int32), triples[:, 2].copy(), np.array(lower), np.array(upper),
+        np.array(demand_rows, dtype=np.int32), np.array(quality_rows, dtype=np.int32),
+        np.array(quality_routes, dtype=np.int32), np.array(floors), pools, np.array(pool_rows, dtype=np.int32),
+        np.array([replicas[key] for key in pools], dtype=np.int32),
+        np.array([float(bounds[key].base) for key in pools]),
+    )  # fmt: skip
+
+
+class _Assembly:
+    """Collects columns and rows; the coefficients are sorted by row at the end."""
+
+    def __init__(self) -> None:
+        self.width = 0
+        self.rows = 0
+        self._costs: list[Floats] = []
+        self._lowers: list[Floats] = []
+        self._uppers: list[Floats] = []
+        self._row_lowers: list[Floats] = []
+        self._row_uppers: list[Floats] = []
+        self._entries: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = []
+
+    def column(self, cost: float, lower: float = 0.0, upper: float = INFINITY) -> int:
+        """Adds a column and returns its index."""
+        self._add_columns(np.array([cost]), np.array([lower]), np.array([upper]))
+        return self.width - 1
+
+    def row(self, lower: float, upper: float, columns: list[int], values: list[float]) -> None:
+        """Adds a row."""
+        self._add_rows(
+            np.array([lower]), np.array([upper]), np.zeros(len(columns), np.int64), np.array(columns, np.int64),
+            np.array(values),
+        )  # fmt: skip
+
+    def _add_columns(self, costs: Floats, lowers: Floats, uppers: Floats) -> None:
+        self._costs.append(costs)
+        self._lowers.append(lowers)
+        self._uppers.append(uppers)
+        self.width += len(costs)
+
+    def _add_rows(
+        self,
+        lowers: Floats,
+        uppers: Floats,
+        rows: npt.NDArray[np.int64],
+        columns: npt.NDArray[np.int64],
+        values: Floats,
+    ) -> None:
+        self._row_lowers.append(lowers)
+        self._row_uppers.append(uppers)
+        self._entries.append((rows + self.rows, columns, values))
+        self.rows += len(lowers)
+
+    def case(self, block: _Block, case: Case, problem: Problem, shed_usd: Floats) -> None:
+        """Adds the columns and rows of one case."""
+        offset = self.width
+        rates = np.array([case.rates[key] for key in block.routes])
+        costs = block.costs.copy()
+        costs[[block.shed[key] for key in block.routes]] = shed_usd
+        self._add_columns(case.weight * costs, np.zeros(len(costs)), np.full(len(costs), INFINITY))
+        lower, upper = block.lower.copy(), block.upper.copy()
+        lower[block.demand_rows] = upper[block.demand_rows] = rates
+        lower[block.quality_rows] = block.floors * rates[block.quality_routes]
+        left = np.array([case.left.get(group_of(problem.local[key]), 1.0) for key in block.pools])
+        rows = np.concatenate([block.rows, block.pool_rows]).astype(np.int64)
+        columns = np.concatenate([block.columns.astype(np.int64) + offset, block.pool_columns.astype(np.int64)])
+        self._add_rows(lower, upper, rows, columns, np.concatenate([block.values, -left]))
+        if case.starting:
+            self._only_what_answers_already(block, offset)
+
+    def _only_what_answers_already(self, block: _Block, offset: int) -> None:
+        """The capacity rows once more, for the replicas that the last decision wanted."""
+        chosen = np.isin(block.rows, block.pool_rows)
+        position = {row: number for number, row in enumerate(block.pool_rows.tolist())}
+        rows = np.array([position[row] for row in block.rows[chosen].tolist()], dtype=np.int64)
+        upper = block.upper[block.pool_rows] + block.bases
+        self._add_rows(
+            np.full(len(upper), -INFINITY), np.maximum(upper, 0.0), rows,
+            block.columns[chosen].astype(np.int64) + offset, block.values[chosen],
+        )  # fmt: skip
+
+    def programme(self, **index: object) -> Programme:
+        """All of it."""
+        none: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        rows = np.concatenate([one[0] for one in self._entries] or none)
+        columns = np.concatenate([one[1] for one in self._entries] or none)
+        values = np.concatenate([one[2] for one in self._entries] or [np.zeros(0)])
+        order = np.argsort(rows, kind="stable")
+        starts = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=self.rows))))
+        return Programme(
+            _joined(self._costs), _joined(self._lowers), _joined(self._uppers), row_lowers=_joined(self._row_lowers),
+            row_uppers=_joined(self._row_uppers), starts=starts.astype(np.int32),
+            columns=columns[order].astype(np.int32), values=values[order], **index,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def dearest_usd(problem: Problem) -> float:
@@ -132,43 +352,16 @@ def _idle(problem: Problem, pair: Pair) -> float:
 
 def move_costs(pool: LocalPool, rules: Rules) -> tuple[float, float]:
     """(cUp, cDn) of one replica in US dollars per hour, as the module's docstring derives them."""
-    horizon = max(rules.horizon_seconds, 1.0)
-    starting = min(pool.startup_seconds, LARGEST_STARTING_SHARE * horizon)
     band = rules.improvement_threshold * (pool.idle_usd_per_replica_hour + pool.busy_extra_usd_per_replica_hour)
-    return pool.idle_usd_per_replica_hour * starting / (horizon - starting) + band, band
+    return band, band
 
 
-def _add_pools(programme: Programme, problem: Problem, bounds: Mapping[str, Bounds], rules: Rules) -> None:
-    for key, pool in problem.local.items():
-        bound = bounds[key]
-        up_usd, down_usd = move_costs(pool, rules)
-        n = programme.column(pool.idle_usd_per_replica_hour, bound.low, bound.high)
-        up, down = programme.column(up_usd), programme.column(down_usd)
-        programme.replicas[key] = n
-        if bound.low < bound.high:
-            programme.integer.append(n)
-        programme.row(("moves", key), bound.base, bound.base, [(n, 1.0), (up, -1.0), (down, 1.0)])
-
-
-def _add_routes(
-    programme: Programme, problem: Problem, rates: Mapping[str, float], dearest: float, shed_as_dearest_api: bool
-) -> None:
-    weights = priority_weights(problem)
-    rank = {key: number for number, key in enumerate(sorted({**problem.local, **problem.hosted}))}
-    for key, rate in sorted(rates.items()):
-        pairs = [pair for pair in problem.pairs[key] if pair.usable]
-        for pair in pairs:
-            tie = TIE_BREAK * dearest * rank[pair.pool] / len(rank)
-            programme.flows[key, pair.pool] = programme.column(pair.usd + pair.regret_usd + tie)
-        price = dearest if shed_as_dearest_api else shed_usd(problem, key, rate, dearest) * weights[key]
-        shed = programme.shed[key] = programme.column(price)
-        flows = [(programme.flows[key, pair.pool], 1.0) for pair in pairs]
-        programme.row(("demand", key), rate, rate, [*flows, (shed, 1.0)])
-        floor = effective_pass_rate(problem, key)
-        if floor > 0.0:
-            short = programme.shortfall[key] = programme.column(QUALITY_FACTOR * dearest)
-            solved = [(programme.flows[key, pair.pool], pair.pass_rate) for pair in pairs]
-            programme.row(("quality", key), floor * rate, INFINITY, [*solved, (shed, floor), (short, 1.0)])
+def _shed_costs(
+    problem: Problem, case: Case, block: _Block, dearest: float, weights: Mapping[str, float], as_dearest_api: bool
+) -> Floats:
+    if as_dearest_api:
+        return np.full(len(block.routes), dearest)
+    return np.array([shed_usd(problem, key, case.rates[key], dearest) * weights[key] for key in block.routes])
 
 
 def shed_usd(problem: Problem, route: str, rate: float, dearest: float) -> float:
@@ -197,18 +390,6 @@ def effective_pass_rate(problem: Problem, route: str) -> float:
     return min(problem.routes[route].minimum_pass_rate, best)
 
 
-def _add_capacity(programme: Programme, problem: Problem, bounds: Mapping[str, Bounds]) -> None:
-    for key in problem.local:
-        terms = [
-            (programme.flows[pair.route, key], pair.replicas)
-            for pair in problem.by_pool[key]
-            if (pair.route, key) in programme.flows
-        ]
-        if terms:
-            taken = held_load(problem, key, bounds[key])
-            programme.row(("capacity", key), -INFINITY, -taken, [*terms, (programme.replicas[key], -1.0)])
-
-
 def held_load(problem: Problem, pool: str, bound: Bounds) -> float:
     """Replicas of the pool that routes of unknown demand take, at their last known rate and shares.
 
@@ -220,6 +401,15 @@ def held_load(problem: Problem, pool: str, bound: Bounds) -> float:
         if pair.route in problem.held
     )
     return min(load, float(bound.low))
+
+
+def held_use(problem: Problem, pool: str, measure: str) -> float:
+    """What routes of unknown demand take of a hosted pool's limit."""
+    return sum(
+        problem.rates[pair.route] * problem.held[pair.route].get(pool, 0.0) * measure_of(pair, measure)
+        for pair in problem.by_pool[pool]
+        if pair.route in problem.held
+    )
 
 
 def hosted_limits(problem: Problem, pool: str) -> list[tuple[str, float]]:
@@ -243,24 +433,6 @@ def measure_of(pair: Pair, measure: str) -> float:
     return {"requests": 1.0, "tokens": pair.tokens, "latency": pair.latency_seconds}[measure]
 
 
-def _add_hosted_limits(programme: Programme, problem: Problem) -> None:
-    for key in problem.hosted:
-        pairs = problem.by_pool[key]
-        for measure, limit in hosted_limits(problem, key):
-            taken = sum(
-                problem.rates[pair.route] * problem.held[pair.route].get(key, 0.0) * measure_of(pair, measure)
-                for pair in pairs
-                if pair.route in problem.held
-            )
-            terms = [
-                (programme.flows[pair.route, key], measure_of(pair, measure))
-                for pair in pairs
-                if (pair.route, key) in programme.flows
-            ]
-            if terms:
-                programme.row(("limit", key, measure), -INFINITY, max(0.0, limit - taken), terms)
-
-
 def inventory_limit(
     problem: Problem, group: tuple[str, str], bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement]
 ) -> float | None:
@@ -275,20 +447,3 @@ def inventory_limit(
 def group_of(pool: LocalPool) -> tuple[str, str]:
     """GPUs of one class at one site are interchangeable."""
     return pool.gpu_class, pool.site
-
-
-def _add_inventory(
-    programme: Programme,
-    problem: Problem,
-    bounds: Mapping[str, Bounds],
-    gpus: Mapping[tuple[str, str], Measurement],
-) -> None:
-    for group in sorted(gpus):
-        limit = inventory_limit(problem, group, bounds, gpus)
-        terms = [
-            (programme.replicas[key], float(pool.gpus_per_replica))
-            for key, pool in problem.local.items()
-            if group_of(pool) == group and pool.gpus_per_replica > 0
-        ]
-        if limit is not None and terms:
-            programme.row(("inventory", *group), -INFINITY, limit, terms)

@@ -31,7 +31,10 @@ Measurement: TypeAlias = Sample | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Speed of one replica: T(b) = alpha + b (beta (in+out)/(out+1) + gamma (in + out/2)), milliseconds."""
+    """Speed of one replica: T(b) = alpha + b (beta (in+out)/(out+1) + gamma (in + out/2)), milliseconds.
+
+    A mixture of experts adds the reading of ever more experts, fill (1 - exp(-(b-1)/fill_batch)): a concave curve.
+    """
 
     alpha_ms: float
     beta_ms: float
@@ -39,6 +42,9 @@ class Profile:
     max_concurrency: int
     source: Literal["declared", "learned", "default"] = "default"
     samples: int = 0
+    fill_ms: float = 0.0
+    fill_batch: float = 32.0
+    confidence: float = 1.0  # 0..1; of a learned profile, how well it foretold its newest samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class HostedPool:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     max_concurrency: int | None = None
+    cache_write_usd_per_million_tokens: float | None = None  # None: writing costs what reading does
+    cache_ttl_seconds: float | None = None  # how long a prefix stays in the provider's cache; None: unknown
     mean_latency_seconds: float = 2.0
     available: bool = True  # False while its circuit is open
     paused: bool = False
@@ -117,6 +125,9 @@ class Demand:
     output_tokens: float
     cached_ratio: float = 0.0  # share of the prompt that a hosted API finds in its cache
     peak_requests_per_second: Measurement = field(default_factory=lambda: Unknown("no peak measured"))
+    prefix_gap_seconds: float | None = (
+        None  # mean time between requests of one prefix; None: `cached_ratio` is measured
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,7 @@ class Route:
     perimeters: tuple[str, ...] = ()  # permitted; empty: any
     priority: int = 100
     on_overload: Literal["spill", "queue", "reject"] = "spill"
+    judged_ratio: float = 0.0  # share of the answers that are judged, and asked again of a better pool when they fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +165,30 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """US dollars that some routes may still spend on hosted pools. `key` is namespace/policy, with a tenant perhaps.
+
+    `parts` has the part of each route's requests that the budget pays for: 1 for the budget of a policy.
+    """
+
+    key: str
+    parts: Mapping[str, float]
+    remaining_usd: Measurement
+    seconds_to_reset: float
+    binding: bool = True  # False: when it is spent one is told, and goes on
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """How quickly decisions may change; from the settings."""
 
     scale_down_delay_seconds: float = 300.0
+    transfer_delay_seconds: float = 60.0  # the same where another pool waits for the GPUs
     improvement_threshold: float = 0.02
     maximum_step_up: int = 16
     solver_time_limit_seconds: float = 2.0
     horizon_seconds: float = 900.0  # over which a switching cost is spread
+    node_losses_per_year: float = 2.0  # of one node: what the reserve is reckoned with
     holding_after_restart: bool = False  # no full window of data since the operator started: nothing is scaled down
 
 
@@ -172,6 +200,7 @@ class Memory:
     below_since_seconds: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # route -> pool -> share of the last plan
     requests_per_second: Mapping[str, float] = field(default_factory=dict)  # route -> its newest known demand
+    budget_usd_per_hour: Mapping[str, float] = field(default_factory=dict)  # budget -> what the last plan spends of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +216,5 @@ class Snapshot:
     rules: Rules = field(default_factory=Rules)
     memory: Memory = field(default_factory=Memory)
     outlook: Outlook = field(default_factory=Outlook)
+    budgets: tuple[Budget, ...] = ()
+    gpus_per_node: Mapping[tuple[str, str], float] = field(default_factory=dict)  # of one node; absent: no reserve

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
@@ -12,9 +12,9 @@ from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import Bounds, Programme, build_programme
+from comptroller.allocation.programme import Bounds, Case, Programme, build_programme
 from comptroller.allocation.snapshot import Measurement, Rules
-from comptroller.allocation.validate import flaws
+from comptroller.allocation.validate import flaws, replica_flaws
 
 EXACT_BELOW = 24  # integers; up to here the optimum is proved in milliseconds
 RELATIVE_GAP = 0.01
@@ -22,23 +22,27 @@ RELATIVE_GAP = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Values by column, duals by row name (US dollars per hour and unit of the row), and the solver's clock."""
+    """Values by column, duals by row (US dollars per hour and unit of the row), and the solver's clock."""
 
-    values: list[float]
-    duals: Mapping[tuple[str, ...], float]
+    values: Sequence[float]
+    duals: Sequence[float]
     objective: float
     seconds: float
 
 
-def sized_plan(
-    problem: Problem,
-    rates: Mapping[str, float],
-    bounds: Mapping[str, Bounds],
-    gpus: Mapping[tuple[str, str], Measurement],
-    rules: Rules,
-    *,
-    absolute_gap_usd: float,
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What all programmes of one decision have in common. `rates` is the demand that a sized plan is told for: what is
+    asked now, with head-room for bursts; `cases` are what the replicas are chosen for."""
+
+    problem: Problem
+    gpus: Mapping[tuple[str, str], Measurement]
+    rules: Rules
+    rates: Mapping[str, float]
+    cases: Sequence[Case]
+
+
+def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: float) -> Plan:
     """The best plan within the bounds: from the first rung whose plan the validator finds flawless.
 
     1. The programme, to a gap of `absolute_gap_usd` per hour (a relative gap would be meaningless once a shed penalty
@@ -48,17 +52,32 @@ def sized_plan(
     In a large fleet the next decision may still find a better plan within the gap. That is no flapping: every move pays
     its move cost, so from decision to decision the same demand only ever costs less.
     """
-    programme = build_programme(problem, rates, bounds, gpus, rules)
-    seconds = 0.0
+    programme = build_programme(fleet.problem, fleet.cases, bounds, fleet.gpus, fleet.rules)
     gap = absolute_gap_usd if len(programme.integer) > EXACT_BELOW else 0.0
-    solved = run(programme, integer=True, absolute_gap_usd=gap, time_limit_seconds=rules.solver_time_limit_seconds)
+    solved = run(
+        programme, integer=True, absolute_gap_usd=gap, time_limit_seconds=fleet.rules.solver_time_limit_seconds
+    )
     if solved is not None:
-        seconds += solved.seconds
-        plan = read_plan(programme, solved, "milp", seconds)
-        if not flaws(problem, rates, bounds, gpus, plan):
-            return plan
+        chosen = {key: round(solved.values[column]) for key, column in programme.replicas.items()}
+        if not list(replica_flaws(fleet.problem, bounds, fleet.gpus, chosen)):
+            plan = told_plan(fleet, chosen, bounds)
+            if plan.rung != "greedy":
+                return replace(plan, rung="milp", objective=solved.objective, seconds=plan.seconds + solved.seconds)
     before = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
-    return routed_plan(problem, rates, before, bounds, gpus, rules, seconds=seconds)
+    return told_plan(fleet, before, bounds)
+
+
+def told_plan(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> Plan:
+    """The routing of `fleet.rates` to these replicas: what a sized plan is explained with."""
+    return routed_plan(fleet.problem, fleet.rates, replicas, bounds, fleet.gpus, fleet.rules)
+
+
+def expected_usd(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> float:
+    """What these replicas cost over all cases, penalties included, in US dollars per hour; infinity if unsolved."""
+    fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
+    programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
+    solved = run(programme, integer=False, time_limit_seconds=fleet.rules.solver_time_limit_seconds)
+    return float("inf") if solved is None else solved.objective
 
 
 def routed_plan(
@@ -68,27 +87,19 @@ def routed_plan(
     bounds: Mapping[str, Bounds],
     gpus: Mapping[tuple[str, str], Measurement],
     rules: Rules,
-    *,
-    seconds: float = 0.0,
 ) -> Plan:
     """The best routing for given replicas, a linear programme; greedy if even that fails."""
     fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
-    programme = build_programme(problem, rates, fixed, gpus, rules)
+    programme = build_programme(problem, (Case(1.0, rates),), fixed, gpus, rules)
     solved = run(programme, integer=False, time_limit_seconds=rules.solver_time_limit_seconds)
     if solved is not None:
-        plan = read_plan(programme, solved, "routing-lp", seconds + solved.seconds)
+        plan = read_plan(programme, solved, "routing-lp")
         if not flaws(problem, rates, fixed, gpus, plan):
             return plan
     return greedy_plan(problem, rates, fixed, gpus)
 
 
-def shadow_prices(
-    problem: Problem,
-    rates: Mapping[str, float],
-    bounds: Mapping[str, Bounds],
-    gpus: Mapping[tuple[str, str], Measurement],
-    rules: Rules,
-) -> tuple[dict[tuple[str, str], float], float, float]:
+def shadow_prices(fleet: Fleet, bounds: Mapping[str, Bounds]) -> tuple[dict[tuple[str, str], float], float, float]:
     """What one more GPU of each (class, site) would be worth, in US dollars per hour; the cost of that plan; seconds.
 
     They are the duals of the inventory rows in the linear relaxation: with integers fixed, one more GPU that completes
@@ -96,16 +107,17 @@ def shadow_prices(
     only tell the size of the penalty. Worked: a saturated class whose replica saves $24.30/h of API per request/s at
     7.4 requests/s, two GPUs per replica: about $90/h for each GPU.
     """
-    programme = build_programme(problem, rates, bounds, gpus, rules, shed_as_dearest_api=True)
-    solved = run(programme, integer=False, time_limit_seconds=rules.solver_time_limit_seconds)
+    cases = (Case(1.0, fleet.rates),)
+    programme = build_programme(fleet.problem, cases, bounds, fleet.gpus, fleet.rules, shed_as_dearest_api=True)
+    solved = run(programme, integer=False, time_limit_seconds=fleet.rules.solver_time_limit_seconds)
     if solved is None:
         return {}, 0.0, 0.0
-    prices = {(name[1], name[2]): max(0.0, -dual) for name, dual in solved.duals.items() if name[0] == "inventory"}
+    prices = {group: max(0.0, -solved.duals[row]) for group, row in programme.inventory_rows.items()}
     return prices, solved.objective, solved.seconds
 
 
-def read_plan(programme: Programme, solved: Solved, rung: Rung, seconds: float) -> Plan:
-    """The solution in the words of the problem; rounding dust is swept away."""
+def read_plan(programme: Programme, solved: Solved, rung: Rung) -> Plan:
+    """The solution of a programme with one case in the words of the problem; rounding dust is swept away."""
     values = solved.values
     return Plan(
         replicas={key: round(values[column]) for key, column in programme.replicas.items()},
@@ -114,7 +126,7 @@ def read_plan(programme: Programme, solved: Solved, rung: Rung, seconds: float) 
         shortfall={key: values[column] for key, column in programme.shortfall.items() if values[column] > 1e-7},
         rung=rung,
         objective=solved.objective,
-        seconds=seconds,
+        seconds=solved.seconds,
     )
 
 
@@ -134,25 +146,26 @@ def run(
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return None
     solution = solver.getSolution()
-    duals = {} if integer else dict(zip((row.name for row in programme.rows), solution.row_dual, strict=True))
+    duals = [] if integer else list(solution.row_dual)
     return Solved(list(solution.col_value), duals, float(info.objective_function_value), float(solver.getRunTime()))
 
 
 def _model(programme: Programme, *, integer: bool) -> highspy.HighsLp:
     model = highspy.HighsLp()
     model.num_col_ = len(programme.costs)
-    model.num_row_ = len(programme.rows)
-    model.col_cost_ = np.array(programme.costs, dtype=np.float64)
-    model.col_lower_ = np.array(programme.lowers, dtype=np.float64)
-    model.col_upper_ = np.array(programme.uppers, dtype=np.float64)
-    model.row_lower_ = np.array([row.lower for row in programme.rows], dtype=np.float64)
-    model.row_upper_ = np.array([row.upper for row in programme.rows], dtype=np.float64)
+    model.num_row_ = len(programme.row_lowers)
+    model.col_cost_ = programme.costs
+    model.col_lower_ = programme.lowers
+    model.col_upper_ = programme.uppers
+    model.row_lower_ = programme.row_lowers
+    model.row_upper_ = programme.row_uppers
     model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_ = np.cumsum([0] + [len(row.terms) for row in programme.rows]).astype(np.int32)
-    model.a_matrix_.index_ = np.array([column for row in programme.rows for column, _ in row.terms], dtype=np.int32)
-    model.a_matrix_.value_ = np.array([value for row in programme.rows for _, value in row.terms], dtype=np.float64)
+    model.a_matrix_.start_ = programme.starts
+    model.a_matrix_.index_ = programme.columns
+    model.a_matrix_.value_ = programme.values
     if integer:
-        whole = set(programme.integer)
+        whole = np.zeros(len(programme.costs), dtype=bool)
+        whole[programme.integer] = True
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        model.integrality_ = [kinds[column in whole] for column in range(len(programme.costs))]
+        model.integrality_ = [kinds[one] for one in whole.tolist()]
     return model

@@ -10,6 +10,9 @@
     | fewer wanted, but not for the whole delay  | not below the last target                                       |
     | fewer wanted for the whole delay           | not below the most that was wanted during the delay             |
 
+The delay is `scale_down_delay_seconds`; where another pool waits for the GPUs it is `transfer_delay_seconds`, for what
+keeping them costs is then no longer some power but what that pool's requests pay elsewhere.
+
 `spec`'s min..max win over the last target; the GPUs that exist win over a floor of this file (a floor on a lost node
 would only keep pods pending that other pools could use).
 """
@@ -21,8 +24,8 @@ from dataclasses import dataclass, replace
 
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import Bounds, group_of
-from comptroller.allocation.snapshot import LocalPool, Snapshot
+from comptroller.allocation.programme import Bounds, group_of, inventory_limit
+from comptroller.allocation.snapshot import LocalPool, Measurement, Snapshot
 from comptroller.api.conditions import Reason
 
 
@@ -79,8 +82,34 @@ def within_inventory(snapshot: Snapshot, problem: Problem, holds: Mapping[str, H
     return result
 
 
+def fits(
+    problem: Problem,
+    gpus: Mapping[tuple[str, str], Measurement],
+    replicas: Mapping[str, int],
+    bounds: Mapping[str, Bounds],
+) -> bool:
+    """Whether the GPUs suffice for so many replicas."""
+    return not _short(problem, gpus, replicas, bounds)
+
+
+def _short(
+    problem: Problem,
+    gpus: Mapping[tuple[str, str], Measurement],
+    replicas: Mapping[str, int],
+    bounds: Mapping[str, Bounds],
+) -> set[tuple[str, str]]:
+    """The groups of GPUs that do not suffice for so many replicas."""
+    short = set()
+    for group in gpus:
+        limit = inventory_limit(problem, group, bounds, gpus)
+        held = sum(p.gpus_per_replica * replicas[key] for key, p in problem.local.items() if group_of(p) == group)
+        if limit is not None and held > limit + 1e-9:
+            short.add(group)
+    return short
+
+
 def delayed(
-    snapshot: Snapshot, wanted: Mapping[str, int], holds: Mapping[str, Hold]
+    snapshot: Snapshot, problem: Problem, wanted: Mapping[str, int], holds: Mapping[str, Hold]
 ) -> tuple[dict[str, Hold], dict[str, tuple[float, int]]]:
     """The last two rows: floors until fewer replicas have sufficed for the whole delay, and the memory of it.
 
@@ -89,8 +118,15 @@ def delayed(
     """
     result = dict(holds)
     below: dict[str, tuple[float, int]] = {}
+    bounds_now = {key: hold.bounds for key, hold in holds.items()}
+    both = {key: max(count, holds[key].bounds.base) for key, count in wanted.items()}
+    contended = _short(problem, snapshot.gpus, both, bounds_now)
     for key, count in wanted.items():
         hold = holds[key]
+        rules = snapshot.rules
+        delay = rules.scale_down_delay_seconds
+        if group_of(problem.local[key]) in contended:
+            delay = min(delay, rules.transfer_delay_seconds)
         base = hold.bounds.base
         if count >= base or hold.reason is not None:
             continue
@@ -98,7 +134,7 @@ def delayed(
         if since > snapshot.at_seconds:  # the clock went back: count anew
             since = snapshot.at_seconds
         most = max(most, count)
-        if snapshot.at_seconds - since >= snapshot.rules.scale_down_delay_seconds:
+        if snapshot.at_seconds - since >= delay:
             floor = min(most, base)
             if count < floor:  # the next window begins
                 below[key] = (snapshot.at_seconds, count)

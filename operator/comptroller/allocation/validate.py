@@ -22,10 +22,11 @@ def flaws(
 ) -> list[str]:
     """What is wrong with the plan, in words; empty if nothing is."""
     return [
-        *_replica_flaws(problem, bounds, gpus, plan),
+        *replica_flaws(problem, bounds, gpus, plan.replicas),
         *_flow_flaws(problem, rates, plan),
         *_capacity_flaws(problem, bounds, plan),
         *_limit_flaws(problem, plan),
+        *_budget_flaws(problem, plan),
     ]
 
 
@@ -33,17 +34,19 @@ def _above(value: float, bound: float) -> bool:
     return value > bound + TOLERANCE * (1.0 + abs(bound))
 
 
-def _replica_flaws(
-    problem: Problem, bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement], plan: Plan
+def replica_flaws(
+    problem: Problem,
+    bounds: Mapping[str, Bounds],
+    gpus: Mapping[tuple[str, str], Measurement],
+    replicas: Mapping[str, int],
 ) -> Iterator[str]:
+    """What is wrong with replica counts alone."""
     for key, bound in bounds.items():
-        if not bound.low <= plan.replicas.get(key, -1) <= bound.high:
-            yield f"{key}: {plan.replicas.get(key)} replicas are not within {bound.low}..{bound.high}"
+        if not bound.low <= replicas.get(key, -1) <= bound.high:
+            yield f"{key}: {replicas.get(key)} replicas are not within {bound.low}..{bound.high}"
     for group in gpus:
         limit = inventory_limit(problem, group, bounds, gpus)
-        held = sum(
-            p.gpus_per_replica * plan.replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group
-        )
+        held = sum(p.gpus_per_replica * replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group)
         if limit is not None and _above(held, limit):
             yield f"{group[0]}: {held} GPUs of {limit:g}"
 
@@ -82,3 +85,15 @@ def _limit_flaws(problem: Problem, plan: Plan) -> Iterator[str]:
             total = sum(rate * measure_of(pair, measure) for pair, rate in used)
             if _above(total, limit):
                 yield f"{key}: {total:g} {measure} of {limit:g}"
+
+
+def _budget_flaws(problem: Problem, plan: Plan) -> Iterator[str]:
+    for budget in problem.budgets:
+        spent = sum(
+            plan.flows.get((pair.route, pair.pool), 0.0) * part * pair.usd
+            for route, part in budget.parts.items()
+            for pair in problem.pairs.get(route, ())
+            if not pair.inside
+        )
+        if _above(spent, budget.usd_per_hour):
+            yield f"{budget.key}: ${spent:g}/h of ${budget.usd_per_hour:g}/h"

@@ -11,7 +11,7 @@ from comptroller.allocation.decide import decide
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, prepare
-from comptroller.allocation.programme import Bounds
+from comptroller.allocation.programme import Bounds, Case
 from comptroller.allocation.snapshot import Snapshot
 from comptroller.allocation.validate import flaws
 from tests.unit.allocation.build import hosted, local, route, snapshot
@@ -56,7 +56,8 @@ def planned() -> tuple[Problem, dict[str, float], dict[str, Bounds], Snapshot, P
     clean, _ = cleaned(world())
     problem = prepare(clean)
     bounds = {key: Bounds(0, 8, 0) for key in problem.local}
-    plan = solve.sized_plan(problem, problem.rates, bounds, clean.gpus, clean.rules, absolute_gap_usd=0.0)  # type: ignore[arg-type]
+    fleet = solve.Fleet(problem, clean.gpus, clean.rules, problem.rates, (Case(1.0, problem.rates),))
+    plan = solve.sized_plan(fleet, bounds, absolute_gap_usd=0.0)
     return problem, dict(problem.rates), bounds, clean, plan
 
 

@@ -1,0 +1,84 @@
+"""What the replicas are chosen for: the situations of the next minutes, each with its weight.
+
+    | case            | weight                              | demand                      | who answers               |
+    |-----------------|-------------------------------------|-----------------------------|---------------------------|
+    | starting        | tau / H                             | as measured                 | what was wanted before    |
+    | what may come   | the rest, by probability            | the outlook's scenarios     | all that is wanted        |
+    | a node fails    | the rest, losses a year x nodes x H | mean with head-room         | what other nodes hold     |
+
+H is the horizon, tau the mean start-up time. Without an outlook the second line is one case: mean demand with head-room
+for bursts. Worked: H 900 s, tau 180 s, four nodes that each fail twice a year: starting 0.2; a failure within H has the
+probability 4 x 2 x 900 s / 1 year = 0.00023, so 0.00018; what may come 0.79982.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from comptroller.allocation.measured import known
+from comptroller.allocation.problem import Problem
+from comptroller.allocation.programme import LARGEST_STARTING_SHARE, Bounds, Case
+from comptroller.allocation.snapshot import Snapshot
+
+YEAR_SECONDS = 365.0 * 86400.0
+LARGEST_LOSS_PROBABILITY = 0.1
+MOST_COLUMNS = 12_000  # of all cases together; larger fleets get fewer scenarios
+
+
+def sizing_cases(
+    snapshot: Snapshot, problem: Problem, rates: Mapping[str, float], bounds: Mapping[str, Bounds]
+) -> tuple[Case, ...]:
+    """The cases for these rates (mean with head-room, by route) and bounds. Their weights sum to 1."""
+    starting = _starting_part(snapshot, problem, bounds)
+    losses = _losses(snapshot)
+    rest = 1.0 - starting
+    calm = rest * (1.0 - sum(probability for probability, _ in losses))
+    cases = [Case(calm * probability, asked) for probability, asked in _scenarios(snapshot, problem, rates)]
+    cases += [Case(rest * probability, rates, left=left) for probability, left in losses]
+    if starting > 0.0:
+        now = {key: problem.rates[key] for key in rates}
+        cases.insert(0, Case(starting, now, starting=True))
+    return tuple(cases)
+
+
+def _starting_part(snapshot: Snapshot, problem: Problem, bounds: Mapping[str, Bounds]) -> float:
+    """Part of the horizon until a replica that is started now serves: the mean over pools whose count is open."""
+    open_pools = [pool for key, pool in problem.local.items() if bounds[key].low < bounds[key].high]
+    if not open_pools:
+        return 0.0
+    mean = sum(pool.startup_seconds for pool in open_pools) / len(open_pools)
+    return min(LARGEST_STARTING_SHARE, mean / max(snapshot.rules.horizon_seconds, 1.0))
+
+
+def _scenarios(
+    snapshot: Snapshot, problem: Problem, rates: Mapping[str, float]
+) -> list[tuple[float, Mapping[str, float]]]:
+    outlook = snapshot.outlook
+    columns = sum(len(problem.pairs[key]) for key in rates)
+    count = len(outlook.probabilities)
+    if count < 2 or columns * count > MOST_COLUMNS:
+        return [(1.0, rates)]
+    return [
+        (
+            probability,
+            {
+                key: outlook.requests_per_second[key][number] if key in outlook.requests_per_second else rate
+                for key, rate in rates.items()
+            },
+        )
+        for number, probability in enumerate(outlook.probabilities)
+    ]
+
+
+def _losses(snapshot: Snapshot) -> list[tuple[float, Mapping[tuple[str, str], float]]]:
+    """Probability that a node of a class fails within the horizon, and which share of the class's replicas is left."""
+    found: list[tuple[float, Mapping[tuple[str, str], float]]] = []
+    for group, per_node in sorted(snapshot.gpus_per_node.items()):
+        total = known(snapshot.gpus[group]) if group in snapshot.gpus else None
+        if total is None or per_node <= 0.0 or total < per_node:
+            continue
+        rate = snapshot.rules.node_losses_per_year * snapshot.rules.horizon_seconds / YEAR_SECONDS
+        probability = min(LARGEST_LOSS_PROBABILITY, rate * total / per_node)
+        if probability > 0.0:
+            found.append((probability, {group: 1.0 - per_node / total}))
+    return found
