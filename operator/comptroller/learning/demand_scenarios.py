@@ -1,0 +1,55 @@
+"""From a distribution for each route to a few scenarios for all of them.
+
+Each route's distribution is cut into as many equally likely slices as there are scenarios, and each slice is
+represented by its mean: so a route's scenarios have exactly the mean of its distribution. Which slices fall together is
+taken from moments of the past: where two routes rose together, their high slices meet in one scenario. The moments are
+chosen so that their totals represent what the whole fleet may ask for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from comptroller.learning.demand_log import Floats, Minutes
+
+FINE_SLICES = 32  # of which the totals of past moments are made
+
+
+def slice_means(demands: Floats, weight: Floats, slices: int) -> Floats:
+    """Means of equally likely slices, lowest first: [route, slice]. `demands` are sorted, weights sum to 1.
+
+    For 10, 20 and 30 with weights 1/4, 1/2, 1/4 and two slices: 15 and 25.
+    """
+    routes, places = demands.shape
+    below = np.cumsum(weight, axis=1)
+    below /= below[:, -1:]
+    total = np.cumsum(weight * demands, axis=1)
+    # one search for all routes: each has its own stretch of the number line
+    bounds = np.arange(1, slices) / slices
+    stretch = 2.0 * np.arange(routes)[:, None]
+    found = np.searchsorted((below + stretch).ravel(), (bounds[None, :] + stretch).ravel())
+    place = np.clip(found.reshape(routes, slices - 1) - places * np.arange(routes)[:, None], 0, places - 1)
+    before = np.maximum(place - 1, 0)
+    row = np.arange(routes)[:, None]
+    first = place == 0
+    mass = np.where(first, 0.0, below[row, before])
+    sums = np.where(first, 0.0, total[row, before]) + (bounds - mass) * demands[row, place]
+    edges = np.concatenate([np.zeros((routes, 1)), sums, total[:, -1:]], axis=1)
+    means = np.diff(edges, axis=1) * slices
+    return np.clip(np.maximum.accumulate(means, axis=1), demands[:, :1], demands[:, -1:])
+
+
+def joint_scenarios(demands: Floats, weight: Floats, rank: Minutes, worth: Floats, count: int) -> Floats:
+    """Equally likely scenarios: [route, scenario], the one with the least total first.
+
+    `rank` tells for each route and past moment (in order of time) the place of its change among all; `worth` weighs the
+    routes in the total.
+    """
+    fine = slice_means(demands, weight, FINE_SLICES)
+    places = rank.shape[1]
+    moments = np.take_along_axis(fine, rank * FINE_SLICES // places, axis=1)
+    order = np.argsort(worth @ moments, kind="stable")
+    middle = ((np.arange(count) + 0.5) / count * places).astype(np.int64)
+    chosen = rank[:, order[middle]]
+    turn = np.argsort(np.argsort(chosen, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.take_along_axis(slice_means(demands, weight, count), turn, axis=1)
