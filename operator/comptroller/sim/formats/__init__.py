@@ -1,0 +1,1 @@
+"""Demand files, one module per format. Each makes the same `Trace` out of its text."""
