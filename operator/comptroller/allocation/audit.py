@@ -1,27 +1,24 @@
-"""The independent auditor: holds plans and router configurations against the raw specs, and refuses them whole.
+"""The independent auditor of plans: holds a decision against the raw specs, and refuses it whole.
 
-It shares no code with what builds them, on purpose: a mistake in one must not hide in the other. It imports nothing of
-this package but the decision's types, and has its own words for what data rules permit.
+It shares no code with what builds decisions, on purpose: a mistake in one must not hide in the other. It imports
+nothing of this package but the decision's types, and has its own words for what data rules permit. `audit_router.py`
+and `audit_pod.py` do the same for what is rendered for the routers.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
-from comptroller.allocation.decision import Decision, RoutePlan
-from comptroller.api.modelpool import ModelPoolSpec, Perimeter
+from comptroller.allocation.decision import Decision, HostedUse, PoolTarget, RoutePlan
+from comptroller.api.modelpool import ModelPoolSpec, Perimeter, ReplicaBounds
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 
-_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
-_CLUSTER_HOST = re.compile(r"^(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(\.cluster\.local)?$")
-_FROM_ENVIRONMENT = "os.environ/"
-_FALLBACKS = ("fallbacks", "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+REPORT = "Nothing was applied; the last plan stays. Please report this as a bug of Comptroller"
+_PAUSED, _HELD = "comptroller.dev/paused", "comptroller.dev/hold-replicas"
+_SLACK = 1e-6  # of shares
+_LIMIT_SLACK = 1e-3  # relative: solvers keep a limit to a hair
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +27,76 @@ class Violation:
 
     field: str
     meaning: str
-    remedy: str
+    remedy: str = REPORT
 
     def __str__(self) -> str:
         return f"{self.field}: {self.meaning}. {self.remedy}."
 
 
-_REPORT = "Nothing was applied; the last plan stays. Please report this as a bug of Comptroller"
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What binds a plan beside the specs, as raw as it is: nothing of it comes from the snapshot.
+
+    `annotations` are those of the ModelPools, `applied` the replicas of the last plan in force; both are keyed
+    namespace/name. `maximum_step_up` is the setting; None leaves the step unchecked.
+    """
+
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
+    maximum_step_up: int | None = None
+
+    def paused(self, pool: str) -> bool:
+        """Whether the user froze a pool."""
+        return self.annotations.get(pool, {}).get(_PAUSED) == "true"
+
+    def held_at(self, pool: str) -> int | None:
+        """The count that the user pinned a pool to; a text that is no count pins nothing."""
+        text = self.annotations.get(pool, {}).get(_HELD, "")
+        digits = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 4
+        return int(text) if digits else None
 
 
 def audit_plan(
-    policies: Mapping[str, RoutingPolicySpec], pools: Mapping[str, ModelPoolSpec], decision: Decision
+    policies: Mapping[str, RoutingPolicySpec],
+    pools: Mapping[str, ModelPoolSpec],
+    decision: Decision,
+    beside: Beside | None = None,
 ) -> list[Violation]:
     """What a decision breaks; empty if nothing. `policies` and `pools` are keyed namespace/name."""
+    beside = beside or Beside()
     found: list[Violation] = []
     for key, plan in sorted(decision.routes.items()):
         namespace, policy, name = ([*key.split("/", 2), "", ""])[:3]
         spec = policies.get(f"{namespace}/{policy}")
         route = None if spec is None else next((one for one in spec.routes if one.name == name), None)
+        where = f"routes[{key}]"
         if route is None:
-            found.append(Violation(f"routes[{key}]", "no policy has this route", _REPORT))
+            found.append(Violation(where, "no policy has this route"))
             continue
-        for where in ("shares", "spill_order"):
-            for pool in getattr(plan, where):
-                found += _pair(f"routes[{key}].{where}[{pool}]", namespace, route, pool, pools)
-        found += _sums(f"routes[{key}]", plan)
+        for list_name in ("shares", "spill_order"):
+            for pool in getattr(plan, list_name):
+                found += pair_violations(f"{where}.{list_name}[{pool}]", namespace, route, pool, pools)
+        found += _overload(where, namespace, route, plan, decision, pools)
+        found += _paused_apis(where, plan, pools, beside)
+        found += _numbers(where, key, plan, pools)
     for key, target in sorted(decision.pools.items()):
-        if key not in pools or pools[key].local is None:
-            found.append(Violation(f"pools[{key}]", "no local pool has this name", _REPORT))
-        if target.replicas < 0:
-            found.append(Violation(f"pools[{key}].replicas", f"{target.replicas} replicas cannot be", _REPORT))
+        found += _target(f"pools[{key}]", key, target, pools.get(key), decision, beside)
+    for key, use in sorted(decision.hosted.items()):
+        found += _use(f"hosted[{key}]", key, use, pools.get(key))
+    found += _rate_limits(decision, pools)
     return found
 
 
-def _pair(
+def pair_violations(
     field: str, namespace: str, route: Route, pool: str, pools: Mapping[str, ModelPoolSpec]
 ) -> Iterator[Violation]:
+    """What is wrong with a route being answered by a pool (namespace/name)."""
     spec = pools.get(pool)
     if spec is None:
-        yield Violation(field, f"there is no pool {pool}", _REPORT)
+        yield Violation(field, f"there is no pool {pool}")
         return
     if pool not in {f"{namespace}/{backend.pool}" for backend in route.backends}:
-        yield Violation(field, f"{pool} is not a backend of route {route.name}", _REPORT)
+        yield Violation(field, f"{pool} is not a backend of route {route.name}")
     yield from _data_rules(field, route, spec)
 
 
@@ -82,137 +107,131 @@ def _data_rules(field: str, route: Route, pool: ModelPoolSpec) -> Iterator[Viola
     law, distance = pool.location.jurisdiction, pool.location.perimeter
     if len(route.data.jurisdictions) > 0 and law not in set(route.data.jurisdictions):
         may = ", ".join(route.data.jurisdictions)
-        yield Violation(field, f"data of route {route.name} may only be in [{may}], the pool is in {law}", _REPORT)
+        yield Violation(field, f"data of route {route.name} may only be in [{may}], the pool is in {law}")
     if len(route.data.perimeters) > 0 and distance not in set(route.data.perimeters):
         may = ", ".join(route.data.perimeters)
-        yield Violation(field, f"data of route {route.name} may only be [{may}], the pool is {distance}", _REPORT)
-    if _stays_inside(route) and pool.hosted is not None:
-        yield Violation(field, f"route {route.name} must stay inside, the pool is a hosted API", _REPORT)
+        yield Violation(field, f"data of route {route.name} may only be [{may}], the pool is {distance}")
+    if stays_inside(route) and pool.hosted is not None:
+        yield Violation(field, f"route {route.name} must stay inside, the pool is a hosted API")
 
 
-def _stays_inside(route: Route) -> bool:
+def stays_inside(route: Route) -> bool:
     """Whether the data rules leave nothing external."""
     return route.data is not None and len(route.data.perimeters) > 0 and Perimeter.EXTERNAL not in route.data.perimeters
 
 
-def _sums(field: str, plan: RoutePlan) -> Iterator[Violation]:
+def _overload(
+    where: str, namespace: str, route: Route, plan: RoutePlan, decision: Decision, pools: Mapping[str, ModelPoolSpec]
+) -> Iterator[Violation]:
+    """`queue` and `reject` mean: rather wait, or refuse, than go out, as long as anything inside may answer."""
+    inside = (f"{namespace}/{backend.pool}" for backend in route.backends)
+    answers = [one for one in inside if one in decision.pools and one in pools]
+    if route.on_overload == "spill" or not any(not [*_data_rules("", route, pools[one])] for one in answers):
+        return
+    for pool in dict.fromkeys((*plan.shares, *plan.spill_order)):
+        if pool in pools and pools[pool].hosted is not None:
+            yield Violation(where, f"onOverload is {route.on_overload}, yet {pool} is a hosted API")
+
+
+def _paused_apis(
+    where: str, plan: RoutePlan, pools: Mapping[str, ModelPoolSpec], beside: Beside
+) -> Iterator[Violation]:
+    for pool in dict.fromkeys((*plan.shares, *plan.spill_order)):
+        if pool in pools and pools[pool].hosted is not None and beside.paused(pool):
+            yield Violation(where, f"{pool} is paused and may carry nothing")
+
+
+def _numbers(where: str, key: str, plan: RoutePlan, pools: Mapping[str, ModelPoolSpec]) -> Iterator[Violation]:
+    """Shares that are shares, and a plan that says of itself what is true."""
+    if plan.route != key:
+        yield Violation(where, f"the plan is that of {plan.route}")
+    if len(set(plan.spill_order)) != len(plan.spill_order):
+        yield Violation(f"{where}.spill_order", "a pool is tried twice")
     values = [*plan.shares.values(), plan.shed_ratio]
-    if not all(math.isfinite(one) and -1e-9 <= one <= 1.0 + 1e-9 for one in values):
-        yield Violation(f"{field}.shares", f"{values} are not all between 0 and 1", _REPORT)
-    elif abs(sum(values) - 1.0) > 1e-6:
-        yield Violation(f"{field}.shares", f"shares and what is shed sum to {sum(values):.6f}, not to 1", _REPORT)
-
-
-def audit_router_config(
-    policy: RoutingPolicySpec,
-    pools: Mapping[str, ModelPoolSpec],
-    kind: Literal["open", "restricted"],
-    rendered: Mapping[str, Any],
-    secret_variables: AbstractSet[str] = frozenset(),
-) -> list[Violation]:
-    """What a rendered LiteLLM configuration breaks; empty if nothing.
-
-    `pools` is keyed namespace/name, `rendered` is the parsed config.yaml, `secret_variables` are the environment
-    variables that the router's pod gets from Secrets. Every entry must serve a route of the policy from a backend that
-    the route names and its data rules permit, at that pool's own address. A restricted router has no hosted pool, no
-    address outside the cluster, no key and no fallback; an open one has no route that must stay inside.
-    """
-    found: list[Violation] = []
-    entries = rendered.get("model_list")
-    if not isinstance(entries, list):
-        return [Violation("model_list", "there is no list of models", _REPORT)]
-    for index, entry in enumerate(entries):
-        found += _entry(f"model_list[{index}]", entry, policy, pools, kind, secret_variables)
-    found += _ways_around(rendered)
-    if kind == "restricted":
-        found += [
-            Violation(path, "a restricted router may hold no key", _REPORT) for path in _environment_reads(rendered, "")
-        ]
-        if secret_variables:
-            names = ", ".join(sorted(secret_variables))
-            found.append(Violation("env", f"a restricted router may hold no key, but its pod gets {names}", _REPORT))
-    return found
-
-
-def _entry(
-    field: str, entry: Any, policy: RoutingPolicySpec, pools: Mapping[str, ModelPoolSpec], kind: str,
-    secret_variables: AbstractSet[str],
-) -> Iterator[Violation]:  # fmt: skip
-    try:
-        name, identity = str(entry["model_name"]), str(entry["model_info"]["id"])
-        parameters = dict(entry["litellm_params"])
-    except (KeyError, TypeError, ValueError):
-        yield Violation(field, "the entry lacks model_name, model_info.id or litellm_params", _REPORT)
+    if not all(_is_number(one) and -1e-9 <= one <= 1.0 + 1e-9 for one in values):
+        yield Violation(f"{where}.shares", f"{values} are not all between 0 and 1")
         return
-    namespace, pool, claimed = ([*identity.split("/", 2), "", ""])[:3]
-    route = next((one for one in policy.routes if one.name == name), None)
-    spec = pools.get(f"{namespace}/{pool}")
-    if route is None or claimed != name:
-        yield Violation(f"{field}.model_name", f"{name} is not the route that its id {identity} speaks of", _REPORT)
-        return
-    if spec is None:
-        yield Violation(f"{field}.model_info.id", f"there is no pool {namespace}/{pool}", _REPORT)
-        return
-    yield from _pair(f"{field}.model_info.id", namespace, route, f"{namespace}/{pool}", pools)
-    if kind == "open" and _stays_inside(route):
-        yield Violation(field, f"route {name} must stay inside and may not be on a router with a way out", _REPORT)
-    if kind == "restricted" and spec.hosted is not None:
-        yield Violation(field, f"a restricted router may not know the hosted pool {pool}", _REPORT)
-    yield from _address(field, parameters.get("api_base"), namespace, pool, spec, kind)
-    yield from _keys(field, parameters, spec, secret_variables)
+    if abs(sum(values) - 1.0) > _SLACK:
+        yield Violation(f"{where}.shares", f"shares and what is shed sum to {sum(values):.6f}, not to 1")
+    spilled = sum(share for pool, share in plan.shares.items() if pool in pools and pools[pool].hosted is not None)
+    if not _is_number(plan.spill_ratio) or abs(plan.spill_ratio - spilled) > _SLACK:
+        yield Violation(f"{where}.spill_ratio", f"{plan.spill_ratio} is not what goes to hosted APIs ({spilled:.6f})")
+    if plan.requests_per_second is not None and not _is_amount(plan.requests_per_second):
+        yield Violation(f"{where}.requests_per_second", f"{plan.requests_per_second} requests/s cannot be")
+    if not _is_amount(plan.usd_per_request):
+        yield Violation(f"{where}.usd_per_request", f"${plan.usd_per_request} per request cannot be")
+    if not _is_amount(plan.pass_rate) or plan.pass_rate > 1.0 + _SLACK:
+        yield Violation(f"{where}.pass_rate", f"{plan.pass_rate} is no share of solved tasks")
 
 
-def _address(
-    field: str, address: Any, namespace: str, pool: str, spec: ModelPoolSpec, kind: str
+def _target(
+    where: str, key: str, target: PoolTarget, spec: ModelPoolSpec | None, decision: Decision, beside: Beside
 ) -> Iterator[Violation]:
-    """A local pool is asked at its Service, with its port; a hosted one at its declared address or the provider's."""
-    field = f"{field}.litellm_params.api_base"
-    if spec.local is not None or kind == "restricted":
-        parts = urlsplit(address if isinstance(address, str) else "")
-        host = _CLUSTER_HOST.match(parts.hostname or "")
-        if host is None or parts.username is not None or host["namespace"] != namespace:
-            yield Violation(field, f"{address} is not the address of a pool in namespace {namespace}", _REPORT)
-        elif _DNS_LABEL.match(pool) and host["name"] != pool:
-            yield Violation(field, f"{address} is not the address of pool {pool}", _REPORT)
-        elif spec.local is not None and parts.port != spec.local.engine.port:
-            yield Violation(field, f"{address} is not port {spec.local.engine.port} of pool {pool}", _REPORT)
-    elif spec.hosted is not None and address is not None and address != spec.hosted.base_url:
-        yield Violation(field, f"{address} is not spec.hosted.baseUrl of pool {pool}", _REPORT)
-
-
-def _keys(
-    field: str, parameters: Mapping[str, Any], spec: ModelPoolSpec, secret_variables: AbstractSet[str]
-) -> Iterator[Violation]:
-    """Keys come from the environment, by name, and only to hosted pools; no key stands in the file."""
-    key = parameters.get("api_key")
-    variables = list(_environment_reads(parameters, f"{field}.litellm_params"))
-    if spec.hosted is None:
-        yield from (Violation(path, "a local pool gets no key", _REPORT) for path in variables)
+    """The wanted replicas against the spec's bounds, the user's annotations and the step."""
+    if spec is None or spec.local is None:
+        yield Violation(where, "no local pool has this name")
         return
-    if isinstance(key, str) and not key.startswith(_FROM_ENVIRONMENT) and key not in ("", "none"):
-        yield Violation(f"{field}.litellm_params.api_key", "a key stands in the configuration itself", _REPORT)
-    if isinstance(key, str) and key.startswith(_FROM_ENVIRONMENT):
-        variable = key.removeprefix(_FROM_ENVIRONMENT)
-        if variable not in secret_variables:
-            yield Violation(f"{field}.litellm_params.api_key", f"{variable} comes from no Secret of the pod", _REPORT)
+    if target.pool != key:
+        yield Violation(where, f"the target is that of {target.pool}")
+    if not _is_count(target.replicas, 0):
+        yield Violation(f"{where}.replicas", f"{target.replicas} replicas cannot be")
+    else:
+        yield from _count(f"{where}.replicas", key, target.replicas, spec.local.replicas, decision, beside)
+    if not _is_count(target.max_concurrency, 1):
+        yield Violation(f"{where}.max_concurrency", f"{target.max_concurrency} requests at once cannot be")
 
 
-def _ways_around(rendered: Mapping[str, Any]) -> Iterator[Violation]:
-    """LiteLLM's fallbacks lead from one route's backends to another's, past the data rules."""
-    for section in ("router_settings", "litellm_settings", "general_settings"):
-        settings = rendered.get(section) or {}
-        for name in _FALLBACKS:
-            if isinstance(settings, Mapping) and settings.get(name):
-                yield Violation(f"{section}.{name}", "a fallback leads past the data rules of the route", _REPORT)
+def _count(
+    field: str, key: str, count: int, bounds: ReplicaBounds, decision: Decision, beside: Beside
+) -> Iterator[Violation]:
+    low, high = bounds.min, bounds.max
+    last, held = beside.applied.get(key), beside.held_at(key)
+    if beside.paused(key):
+        if last is not None and count != last:
+            yield Violation(field, f"the pool is paused at {last}, and {count} are wanted")
+    elif held is not None:
+        if count != min(held, high):
+            yield Violation(field, f"the pool is held at {min(held, high)}, and {count} are wanted")
+    elif key in decision.unknowns and count == last:
+        return  # a pool of which nothing is known stays where it is
+    elif not low <= count <= high:
+        yield Violation(field, f"{count} is not within spec.local.replicas, {low} to {high}")
+    elif last is not None and beside.maximum_step_up is not None and count > max(low, last + beside.maximum_step_up):
+        yield Violation(field, f"{last} to {count} is more than {beside.maximum_step_up} at once")
 
 
-def _environment_reads(value: Any, path: str) -> Iterator[str]:
-    """The paths of all strings that LiteLLM would replace by an environment variable."""
-    if isinstance(value, str) and value.startswith(_FROM_ENVIRONMENT):
-        yield path
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _environment_reads(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _environment_reads(inner, f"{path}[{index}]")
+def _use(where: str, key: str, use: HostedUse, spec: ModelPoolSpec | None) -> Iterator[Violation]:
+    if spec is None or spec.hosted is None:
+        yield Violation(where, "no hosted pool has this name")
+    if use.pool != key:
+        yield Violation(where, f"the use is that of {use.pool}")
+    if not _is_amount(use.requests_per_second) or not _is_amount(use.usd_per_hour):
+        yield Violation(where, f"{use.requests_per_second} requests/s for ${use.usd_per_hour}/h cannot be")
+
+
+def _rate_limits(decision: Decision, pools: Mapping[str, ModelPoolSpec]) -> Iterator[Violation]:
+    """Requests per minute of hosted pools, over the routes whose demand is known: the others keep what they had."""
+    for key, spec in sorted(pools.items()):
+        limit = spec.hosted.limits.requests_per_minute if spec.hosted is not None else None
+        if limit is None:
+            continue
+        planned = sum(
+            60.0 * plan.shares.get(key, 0.0) * plan.requests_per_second
+            for plan in decision.routes.values()
+            if plan.requests_per_second is not None
+        )
+        if planned > limit * (1.0 + _LIMIT_SLACK) + _LIMIT_SLACK:
+            meaning = f"{planned:.0f} requests a minute are planned, spec.hosted.limits permits {limit}"
+            yield Violation(f"hosted[{key}]", meaning)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _is_amount(value: float) -> bool:
+    return _is_number(value) and value >= -1e-9

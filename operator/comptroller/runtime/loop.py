@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from comptroller.allocation.audit import audit_plan
+from comptroller.allocation.audit import Beside, audit_plan
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Unknown
@@ -79,7 +79,7 @@ class DecisionLoop:
         decision = await asyncio.to_thread(decide, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
         if violations := audit_plan(
-            {**specs.policies, **policies_in_force(specs, context.state)}, specs.pools, decision
+            {**specs.policies, **policies_in_force(specs, context.state)}, specs.pools, decision, _beside(context)
         ):
             context.metrics.audit_refusals.inc()
             log.error(
@@ -139,6 +139,16 @@ class DecisionLoop:
                     "message": " ".join(words)[:1024],
                 }
                 context.state.history[policy] = [entry, *context.state.history.get(policy, [])][:10]
+
+
+def _beside(context: Context) -> Beside:
+    """What binds a plan beside the specs, read anew for the auditor and not taken from the snapshot."""
+    annotations = {
+        "/".join(key_of(item)): item["metadata"].get("annotations") or {} for item in context.store.all(MODEL_POOL)
+    }
+    picture = context.state.picture
+    applied = {} if picture is None else {key: one.replicas for key, one in picture.decision.pools.items()}
+    return Beside(annotations, applied, context.settings.loop.maximum_step_up)
 
 
 def _changes(before: Decision | None, after: Decision) -> dict[str, tuple[int, int]]:

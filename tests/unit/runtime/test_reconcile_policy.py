@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from comptroller.allocation.audit import audit_router_config
+from comptroller.allocation.audit_pod import secrets_of
+from comptroller.allocation.audit_router import Kind, audit_router_config
 from comptroller.allocation.decision import RoutePlan
 from comptroller.api.parse import parse_spec
 from comptroller.api.routingpolicy import RoutingPolicySpec
@@ -78,11 +79,11 @@ def audited(world: World, routes: Sequence[dict[str, Any]], router: str = OPEN) 
     item["spec"]["routes"] = list(routes)
     spec = parse_spec("RoutingPolicy", item)
     assert isinstance(spec, RoutingPolicySpec)
-    containers = (world.api.live("Deployment", router) or {})["spec"]["template"]["spec"]["containers"]
-    secrets = {one["name"] for each in containers for one in each["env"] if "valueFrom" in one}
-    kind = "restricted" if router == RESTRICTED else "open"
+    secrets = secrets_of((world.api.live("Deployment", router) or {})["spec"]["template"]["spec"])
+    kind: Kind = "restricted" if router == RESTRICTED else "open"
     pools = world.context.picture().specs.pools
-    return [str(one) for one in audit_router_config(spec, pools, kind, config(world, router), secrets)]  # type: ignore[arg-type]
+    found = audit_router_config(spec, pools, kind, config(world, router), secrets, name="ai/research")
+    return [str(one) for one in found]
 
 
 RULES_OF_NOW = [route("chat", "big", "api", data=ONLY_HERE), route("draft", "big", "api")]

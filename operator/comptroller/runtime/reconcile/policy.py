@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-from comptroller.allocation.audit import Violation, audit_router_config
+from comptroller.allocation.audit import Violation
+from comptroller.allocation.audit_pod import audit_egress, audit_router_pod, secrets_of
+from comptroller.allocation.audit_router import audit_router_config
 from comptroller.allocation.decision import RoutePlan
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
@@ -160,15 +162,14 @@ def audit(
 ) -> list[Violation]:
     """Has the independent auditor read what was rendered, router by router, before any of it is applied."""
     found = []
+    pools = picture.specs.pools
     for plan in plans:
         named = {child["kind"]: child for child in children if child["metadata"]["name"] == plan.name}
+        policy = f"{plan.namespace}/{plan.policy}"
         config = yaml.safe_load(named["ConfigMap"]["data"]["config.yaml"])
-        containers = named["Deployment"]["spec"]["template"]["spec"]["containers"]
-        variables = {
-            variable["name"]
-            for container in containers
-            for variable in container.get("env") or ()
-            if "secretKeyRef" in (variable.get("valueFrom") or {})
-        }
-        found += audit_router_config(spec, picture.specs.pools, plan.kind, config, variables)
+        pod = named["Deployment"]["spec"]["template"]["spec"]
+        found += audit_router_pod(spec, pools, plan.kind, pod, name=policy)
+        found += audit_router_config(spec, pools, plan.kind, config, secrets_of(pod), name=policy)
+        if plan.kind == "restricted":
+            found += audit_egress(spec, pools, named.get("NetworkPolicy"), name=policy)
     return found
