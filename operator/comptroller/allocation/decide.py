@@ -16,6 +16,7 @@ from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_
 from comptroller.allocation.programme import Bounds
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.allocation.solve import (
+    EXACT_BELOW,
     RELATIVE_GAP,
     Fleet,
     expected_usd,
@@ -96,21 +97,27 @@ def _settled(fleet: Fleet, holds: Mapping[str, Hold], wanted: Plan, gap: float) 
     """The plan that is kept to: what is wanted, not below the floors, unless staying is at least as good.
 
     Raising to the floors means that a pool that takes over starts before another one goes: make before break. Only
-    where the GPUs do not suffice for both, the programme is solved again with the floors.
+    where the GPUs do not suffice for both, the programme is solved again, for what of the growth they do suffice.
     """
     bounds = _bounds(holds)
+    last = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
     raised = {key: min(max(count, bounds[key].low), bounds[key].high) for key, count in wanted.replicas.items()}
     if raised == dict(wanted.replicas):
         plan = replace(wanted, seconds=0.0)
     elif fits(fleet.problem, fleet.gpus, raised, bounds):
         plan = replace(told_plan(fleet, raised, bounds), rung=wanted.rung)
+    elif fits(fleet.problem, fleet.gpus, last, bounds):
+        part = {
+            key: replace(bound, low=min(last[key], raised[key]), high=max(raised[key], bound.low))
+            for key, bound in bounds.items()
+        }
+        plan = sized_plan(fleet, part, absolute_gap_usd=gap)
     else:
         plan = sized_plan(fleet, bounds, absolute_gap_usd=gap)
-    last = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
     if last == dict(plan.replicas) or plan.rung == "greedy" or not fits(fleet.problem, fleet.gpus, last, bounds):
         return plan
-    stays = expected_usd(fleet, last, bounds)
-    if stays > expected_usd(fleet, plan.replicas, bounds) + 1e-9:
+    worth_it = gap if len(bounds) > EXACT_BELOW else 1e-9  # what the solver left open is no reason to move
+    if expected_usd(fleet, last, bounds) > expected_usd(fleet, plan.replicas, bounds) + worth_it:
         return plan
     same = told_plan(fleet, last, bounds)
     return plan if same.rung == "greedy" else replace(same, rung=plan.rung)

@@ -33,7 +33,7 @@ Measurement: TypeAlias = Sample | Unknown
 class Profile:
     """Speed of one replica: T(b) = alpha + b (beta (in+out)/(out+1) + gamma (in + out/2)), milliseconds.
 
-    A mixture of experts adds the reading of ever more experts, fill (1 - exp(-(b-1)/fill_batch)): a concave curve.
+    A mixture of experts adds root sqrt(b): a concave curve.
     """
 
     alpha_ms: float
@@ -42,9 +42,8 @@ class Profile:
     max_concurrency: int
     source: Literal["declared", "learned", "default"] = "default"
     samples: int = 0
-    fill_ms: float = 0.0
-    fill_batch: float = 32.0
-    confidence: float = 1.0  # 0..1; of a learned profile, how well it foretold its newest samples
+    root_ms: float = 0.0
+    confidence: float = 0.0  # 0..1: how far the engine's own measurements bear it out
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ class Rules:
     transfer_delay_seconds: float = 60.0  # the same where another pool waits for the GPUs
     improvement_threshold: float = 0.02
     maximum_step_up: int = 16
-    solver_time_limit_seconds: float = 2.0
+    solver_time_limit_seconds: float = 0.6
     horizon_seconds: float = 900.0  # over which a switching cost is spread
     node_losses_per_year: float = 2.0  # of one node: what the reserve is reckoned with
     holding_after_restart: bool = False  # no full window of data since the operator started: nothing is scaled down

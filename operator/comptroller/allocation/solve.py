@@ -18,6 +18,9 @@ from comptroller.allocation.validate import flaws, replica_flaws
 
 EXACT_BELOW = 24  # integers; up to here the optimum is proved in milliseconds
 RELATIVE_GAP = 0.01
+SIZINGS = 2  # mixed-integer programmes of one decision, which share its time limit
+FIRST_FACTOR = 5  # the first decision has no plan to begin from, and nobody waits for it yet
+LINEAR_TIME_LIMIT_SECONDS = 10.0  # linear programmes end by themselves; without them there is no plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,16 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
     its move cost, so from decision to decision the same demand only ever costs less.
     """
     programme = build_programme(fleet.problem, fleet.cases, bounds, fleet.gpus, fleet.rules)
-    gap = absolute_gap_usd if len(programme.integer) > EXACT_BELOW else 0.0
-    solved = run(
-        programme, integer=True, absolute_gap_usd=gap, time_limit_seconds=fleet.rules.solver_time_limit_seconds
-    )
+    limit = fleet.rules.solver_time_limit_seconds / SIZINGS
+    if all(pool.previous is None for pool in fleet.problem.local.values()):
+        limit *= FIRST_FACTOR
+    if len(programme.integer) > EXACT_BELOW:
+        start = _as_before(fleet, bounds)
+        solved = run(
+            programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=start
+        )
+    else:
+        solved = run(programme, integer=True, time_limit_seconds=limit)
     if solved is not None:
         chosen = {key: round(solved.values[column]) for key, column in programme.replicas.items()}
         if not list(replica_flaws(fleet.problem, bounds, fleet.gpus, chosen)):
@@ -65,6 +74,16 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
                 return replace(plan, rung="milp", objective=solved.objective, seconds=plan.seconds + solved.seconds)
     before = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
     return told_plan(fleet, before, bounds)
+
+
+def _as_before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> Sequence[float] | None:
+    """The solution that leaves the replicas as they are: where a large programme starts from, so that its time limit
+    costs optimality and never the plan."""
+    before = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    fixed = {key: Bounds(count, count, bounds[key].base) for key, count in before.items()}
+    programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
+    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
+    return None if solved is None else solved.values
 
 
 def told_plan(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> Plan:
@@ -76,7 +95,7 @@ def expected_usd(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str,
     """What these replicas cost over all cases, penalties included, in US dollars per hour; infinity if unsolved."""
     fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
     programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
-    solved = run(programme, integer=False, time_limit_seconds=fleet.rules.solver_time_limit_seconds)
+    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     return float("inf") if solved is None else solved.objective
 
 
@@ -91,7 +110,7 @@ def routed_plan(
     """The best routing for given replicas, a linear programme; greedy if even that fails."""
     fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
     programme = build_programme(problem, (Case(1.0, rates),), fixed, gpus, rules)
-    solved = run(programme, integer=False, time_limit_seconds=rules.solver_time_limit_seconds)
+    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     if solved is not None:
         plan = read_plan(programme, solved, "routing-lp")
         if not flaws(problem, rates, fixed, gpus, plan):
@@ -109,7 +128,7 @@ def shadow_prices(fleet: Fleet, bounds: Mapping[str, Bounds]) -> tuple[dict[tupl
     """
     cases = (Case(1.0, fleet.rates),)
     programme = build_programme(fleet.problem, cases, bounds, fleet.gpus, fleet.rules, shed_as_dearest_api=True)
-    solved = run(programme, integer=False, time_limit_seconds=fleet.rules.solver_time_limit_seconds)
+    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     if solved is None:
         return {}, 0.0, 0.0
     prices = {group: max(0.0, -solved.duals[row]) for group, row in programme.inventory_rows.items()}
@@ -131,9 +150,15 @@ def read_plan(programme: Programme, solved: Solved, rung: Rung) -> Plan:
 
 
 def run(
-    programme: Programme, *, integer: bool, absolute_gap_usd: float = 0.0, time_limit_seconds: float
+    programme: Programme,
+    *,
+    integer: bool,
+    absolute_gap_usd: float = 0.0,
+    time_limit_seconds: float,
+    start: Sequence[float] | None = None,
 ) -> Solved | None:
-    """Solves it on one thread (equal input, equal output), silently. None if no solution was found in time."""
+    """Solves it on one thread (equal input, equal output), silently. None if no solution was found in time. `start` is
+    a solution to begin from."""
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
@@ -141,6 +166,10 @@ def run(
     solver.setOptionValue("mip_rel_gap", 0.0)
     solver.setOptionValue("mip_abs_gap", max(absolute_gap_usd, 1e-7))
     solver.passModel(_model(programme, integer=integer))
+    if start is not None:
+        known = highspy.HighsSolution()
+        known.col_value = list(start)
+        solver.setSolution(known)
     solver.run()
     info = solver.getInfo()
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:

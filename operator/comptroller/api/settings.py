@@ -59,6 +59,12 @@ class LoopSettings(Strict):
     scale_down_delay_seconds: float = Field(
         default=300.0, ge=0, le=86400, description="Fewer replicas only after fewer have sufficed for this long."
     )
+    transfer_delay_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        le=86400,
+        description="The same where another pool waits for the GPUs.",
+    )
     restart_hold_seconds: float = Field(
         default=60.0,
         ge=0,
@@ -69,7 +75,13 @@ class LoopSettings(Strict):
         default=16, ge=1, le=1000, description="Most replicas added to one pool by one decision."
     )
     solver_time_limit_seconds: float = Field(
-        default=2.0, gt=0, le=60, description="Time limit of the mixed-integer solver."
+        default=0.6, gt=0, le=60, description="Time limit of the mixed-integer solver in one decision."
+    )
+    horizon_seconds: float = Field(
+        default=900.0, ge=60, le=86400, description="How long a decision is reckoned to last."
+    )
+    node_losses_per_year: float = Field(
+        default=2.0, ge=0, le=1000, description="How often one node fails: what the reserve is reckoned with."
     )
     improvement_threshold: float = Field(
         default=0.02, ge=0, le=1, description="A new plan must be better by this share, or repair a violation."

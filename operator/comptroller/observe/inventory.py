@@ -48,6 +48,17 @@ def gpu_inventory(
     return result
 
 
+def gpus_per_node(store: ClusterStore, classes: Mapping[str, GpuClass]) -> dict[tuple[str, str], float]:
+    """The most GPUs that one node of a (class, site) offers: what is lost when it fails."""
+    found: dict[tuple[str, str], float] = {}
+    for name, gpu in classes.items():
+        for node in store.all(NODE):
+            if gpu.resource_name and _is_of(node, gpu) and _takes_pods(node):
+                there = _count(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
+                found[name, ""] = max(found.get((name, ""), 0.0), float(there))
+    return found
+
+
 def _is_of(node: Mapping[str, Any], gpu: GpuClass) -> bool:
     labels = node["metadata"].get("labels") or {}
     return all(labels.get(key) == value for key, value in gpu.node_selector.items())

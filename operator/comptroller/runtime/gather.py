@@ -29,7 +29,7 @@ from comptroller.economics.ownership import running_cost_of
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, ROUTING_POLICY, ObjectKey
 from comptroller.kube.store import ClusterStore
 from comptroller.observe.belief import believed_peak, fell
-from comptroller.observe.inventory import gpu_inventory
+from comptroller.observe.inventory import gpu_inventory, gpus_per_node
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
 from comptroller.observe.replicas import PoolReplicas, read_replica
 from comptroller.render.labels import COMPONENT, ROUTER
@@ -77,6 +77,7 @@ def gather(
         gpus=gpu_inventory(store, settings.gpu_classes, {one.key for one in local}),
         rules=_rules(settings, state, now_seconds),
         memory=state.memory,
+        gpus_per_node=gpus_per_node(store, settings.gpu_classes),
     )
 
 
@@ -313,6 +314,9 @@ def _rules(settings: Settings, state: State, now_seconds: float) -> Rules:
     since = state.first_data_seconds
     return Rules(
         scale_down_delay_seconds=loop.scale_down_delay_seconds,
+        transfer_delay_seconds=loop.transfer_delay_seconds,
+        horizon_seconds=loop.horizon_seconds,
+        node_losses_per_year=loop.node_losses_per_year,
         improvement_threshold=loop.improvement_threshold,
         maximum_step_up=loop.maximum_step_up,
         solver_time_limit_seconds=loop.solver_time_limit_seconds,

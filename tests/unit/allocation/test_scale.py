@@ -6,7 +6,7 @@ import random
 import time
 
 from comptroller.allocation.decide import decide
-from comptroller.allocation.snapshot import Profile, Snapshot
+from comptroller.allocation.snapshot import Profile, Rules, Snapshot
 from tests.unit.allocation.build import hosted, local, planned_state, route, snapshot
 
 PATIENCE_SECONDS = 20.0  # 0.4 to 1.9 s on two slow cores where nothing else runs
@@ -38,7 +38,7 @@ def large(seed: int = 1) -> Snapshot:
         )
         for i in range(100)
     ]
-    return snapshot(*pools, *apis, *routes, gpus=100)
+    return snapshot(*pools, *apis, *routes, gpus=100, rules=Rules(solver_time_limit_seconds=20.0))
 
 
 def test_a_large_fleet_is_decided_in_time_and_its_plan_nearly_repeats() -> None:
