@@ -1,9 +1,9 @@
 """Replicas with continuous batching, simulated request by request and iteration by iteration, in virtual time.
 
-It is the referee of the queue model in `comptroller.allocation.capacity`, so it shares nothing with it but the three
-constants: an iteration that computes c tokens while the requests in it hold k tokens of context takes
+It is the referee of the queue model in `comptroller.allocation.capacity`, so it shares nothing with it but the
+constants: an iteration of b requests that computes c tokens while they hold k tokens of context takes
 
-    alpha + beta c + gamma k        [milliseconds]
+    alpha + root sqrt(b) + beta c + gamma k        [milliseconds; root is 0 for dense models]
 
 A request's prompt is computed in pieces of what the token budget leaves (chunked prefill); the iteration that computes
 its last piece gives its first token, and each further iteration one more. Requests that find the batch full wait in the
@@ -16,6 +16,7 @@ Everything is drawn from one seed: equal arguments give equal answers.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ class EngineSpeed:
     beta_ms: float
     gamma_ms: float
     places: int
+    root_ms: float = 0.0
     budget_tokens: int = 8192
 
 
@@ -113,7 +115,9 @@ class _Replica:
                 self.started.append(self.prompting.popleft())
         self.busy = True
         self.iteration += 1
-        return speed.alpha_ms + speed.beta_ms * computed + speed.gamma_ms * context
+        batch = self.answering + len(self.started) + len(self.prompting)
+        grown = speed.root_ms * math.sqrt(batch) if speed.root_ms else 0.0
+        return speed.alpha_ms + grown + speed.beta_ms * computed + speed.gamma_ms * context
 
     def end(self, now_ms: float) -> list[_Request]:
         """Hands a token to every request of the iteration; returns those that are complete."""

@@ -6,9 +6,10 @@ advances all b requests of a batch together; one iteration takes
     T(b) = alpha + b (beta (in + out) / (out + 1) + gamma (in + out / 2))          [milliseconds]
 
 since a request of in + out tokens is computed in out + 1 iterations and reads on average in + out/2 tokens of context.
-A mixture of experts also reads, the fuller its batch, more of its experts' weights, until it reads them all:
+A mixture of experts reads more of its experts' weights the fuller its batch, but ever fewer new ones per request. Its
+measured curves are concave, and one term more describes them (`learning/speed_fit.py` tells how well):
 
-    + fill (1 - exp(-(b - 1) / fill_batch))                                       [fill is 0 for dense models]
+    + root sqrt(b)                                                                 [root is 0 for most dense models]
 
 A request holds its place for S(b) = out T(b) + (beta + gamma) in: `out` iterations and its own prompt. The replica
 thus answers at mu(b) = b / S(b) while b <= N, and at mu(N) while more wait. K = N + 10 N requests fit.
@@ -158,28 +159,28 @@ def _three_digits(value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Speed:
-    """A profile that met a shape of request: T(b) = alpha + fill (1 - exp(-(b - 1) / fill_batch)) + slope b."""
+    """A profile that met a shape of request: T(b) = alpha + root sqrt(b) + slope b."""
 
     alpha_ms: float
     slope_ms: float
-    fill_ms: float
-    fill_batch: float
+    root_ms: float
     prompt_ms: float
     output_tokens: float
     places: int
 
     def iteration_ms(self, batch: Floats) -> Floats:
         linear = self.alpha_ms + self.slope_ms * batch
-        return linear + self.fill_ms * -np.expm1((1.0 - batch) / self.fill_batch) if self.fill_ms else linear
+        return linear + self.root_ms * np.sqrt(batch) if self.root_ms else linear
 
     def batch_at_service(self, service_ms: Floats) -> Floats:
         """The batch in which a request takes that long, between alone and full."""
         fixed = self.output_tokens * self.alpha_ms + self.prompt_ms
-        if not self.fill_ms:
+        if not self.root_ms:
             per_request = max(self.output_tokens * self.slope_ms, 1e-12)
             return np.clip((service_ms - fixed) / per_request, 1.0, self.places)
-        batch = np.arange(1, self.places + 1, dtype=np.float64)
-        return np.interp(service_ms, self.output_tokens * self.iteration_ms(batch) + self.prompt_ms, batch)
+        grown = np.maximum(service_ms - fixed, 0.0) / self.output_tokens  # root x + slope x^2, x being sqrt(b)
+        root = 2.0 * grown / (self.root_ms + np.sqrt(self.root_ms**2 + 4.0 * self.slope_ms * grown))
+        return np.clip(root**2, 1.0, self.places)
 
 
 def _speed(profile: Profile, input_tokens: float, output_tokens: float) -> _Speed:
@@ -187,8 +188,8 @@ def _speed(profile: Profile, input_tokens: float, output_tokens: float) -> _Spee
     alpha, beta, gamma = max(profile.alpha_ms, 1e-6), max(profile.beta_ms, 0.0), max(profile.gamma_ms, 0.0)
     slope = beta * (tokens_in + tokens_out) / (tokens_out + 1.0) + gamma * (tokens_in + tokens_out / 2.0)
     prompt = (beta + gamma) * tokens_in
-    fill, fill_batch = max(profile.fill_ms, 0.0), max(profile.fill_batch, 1e-3)
-    return _Speed(alpha, slope, fill, fill_batch, prompt, tokens_out, max(profile.max_concurrency, 1))
+    root = profile.root_ms if profile.root_ms > 1e-6 else 0.0
+    return _Speed(alpha, slope, root, prompt, tokens_out, max(profile.max_concurrency, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,7 @@ def _steady_state(queue: _Queue, arrivals: Floats) -> tuple[Floats, Floats, Floa
 @lru_cache(maxsize=65536)
 def _capacity(speed: _Speed, first_token_ms: float, per_token_ms: float, percentile: float, replicas: int) -> Capacity:
     tail = -math.log(1.0 - percentile)
-    alone = speed.alpha_ms + speed.slope_ms
+    alone = speed.alpha_ms + speed.slope_ms + speed.root_ms
     if alone > per_token_ms or alone + speed.prompt_ms > first_token_ms:
         return _full_batch(speed)
     queue = _queue(speed, replicas, speed.places)

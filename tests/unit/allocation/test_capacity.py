@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comptroller.allocation.capacity import capacity_requests_per_second, max_concurrency_at, replica_capacity
 from comptroller.allocation.snapshot import Profile
@@ -82,6 +85,24 @@ def test_a_replica_that_takes_one_request_at_a_time_answers_one_at_a_time() -> N
 def test_the_router_may_have_the_batch_and_a_margin_in_flight() -> None:
     one = replica_capacity(H100, 1000, 250, 800, 10, 0.95)
     assert one.batch < max_concurrency_at(H100, 1000, 250, 800, 10, 0.95) < 2 * one.batch
+
+
+def test_a_concave_curve_costs_something_and_less_than_if_the_batch_were_always_full() -> None:
+    curved = replace(H100, root_ms=1.6)
+    always_full = replace(H100, alpha_ms=5.5 + 1.6 * 8)  # the root of 64 places
+    for pace in (22, 26, 30):
+        fast, between, late = (
+            capacity_requests_per_second(one, 1000, 250, 3000, pace, 0.95) for one in (H100, curved, always_full)
+        )
+        assert late < between < fast
+
+
+@given(st.floats(0, 20), st.floats(0, 20), st.floats(5, 60))
+def test_a_larger_root_never_raises_it(one: float, other: float, pace: float) -> None:
+    less, more = sorted((one, other))
+    told = [replica_capacity(replace(H100, root_ms=root), 1000, 250, 2000, pace, 0.95) for root in (less, more)]
+    if all(each.reachable for each in told):
+        assert told[1].requests_per_second <= told[0].requests_per_second * 1.001
 
 
 def test_a_new_shape_costs_less_than_two_milliseconds_and_a_known_one_nothing() -> None:

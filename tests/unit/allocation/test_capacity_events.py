@@ -15,6 +15,7 @@ from e2e.engines.request_events import EngineSpeed, Experience, Load, simulate
 H100 = Profile(alpha_ms=5.5, beta_ms=0.04, gamma_ms=0.00016, max_concurrency=64)
 RTX4090 = Profile(alpha_ms=14.0, beta_ms=0.05, gamma_ms=0.0002, max_concurrency=32)
 LARGE = Profile(alpha_ms=14.0, beta_ms=0.06, gamma_ms=0.0002, max_concurrency=128)
+EXPERTS = Profile(alpha_ms=4.0, beta_ms=0.005, gamma_ms=0.00003, max_concurrency=128, root_ms=1.6)
 FEW_PLACES = Profile(alpha_ms=10.0, beta_ms=0.03, gamma_ms=0.0001, max_concurrency=8)
 # profile, tokens in and out, time to first token and per output token [ms]
 CASES = [
@@ -22,6 +23,7 @@ CASES = [
     pytest.param(H100, 1000, 250, 800, 10, id="time per token binds at a small batch"),
     pytest.param(RTX4090, 800, 200, 1000, 22, id="a small GPU"),
     pytest.param(LARGE, 1024, 256, 3000, 25, id="a large model"),
+    pytest.param(EXPERTS, 1024, 512, 2000, 15, id="a mixture of experts"),
     pytest.param(FEW_PLACES, 500, 200, 3000, 50, id="few places"),
 ]
 
@@ -29,7 +31,7 @@ CASES = [
 def experience(
     profile: Profile, tokens_in: int, tokens_out: int, rate: float, replicas: int, limit: int | None = None
 ) -> Experience:
-    speed = EngineSpeed(profile.alpha_ms, profile.beta_ms, profile.gamma_ms, profile.max_concurrency)
+    speed = EngineSpeed(profile.alpha_ms, profile.beta_ms, profile.gamma_ms, profile.max_concurrency, profile.root_ms)
     load = Load(rate, tokens_in, tokens_out, input_cv=0.5, output_cv=1.0)
     return simulate(speed, load, replicas=replicas, requests=12000 + 1500 * replicas, limit=limit)
 
