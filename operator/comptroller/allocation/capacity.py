@@ -23,6 +23,10 @@ Worked: alpha 5.5, beta 0.04, gamma 0.00016, N 64 (an H100 with 8 billion parame
 iteration alone takes 5.9 ms and in a full batch 29.8 ms, so the replica cannot answer more than 8.55 requests/s. A
 time to first token of 800 ms at p95 and 30 ms per output token leave 7.91; 20 ms per output token 7.39; 10 ms 4.28.
 
+Where a router keeps a limit and sends the rest elsewhere, a saturated replica stays at the largest batch b whose
+iterations keep the objective, and answers b / S(b): `full_requests_per_second`, with `max_concurrency` at b. In the
+example 8.55 with 64 in flight at 30 ms per output token, 7.59 with 38 at 20 ms, 4.67 with 11 at 10 ms.
+
 Pooling: n replicas behind least-busy routing share their luck: a request goes where a place is free, and batches are
 even. They are the same queue with n N places that answers B requests at B / S(B / n). In the example 8 replicas carry
 8.41 each at 800 / 30 ms, 7.56 at 20 ms and 4.62 at 10 ms: 6, 2 and 8 % more than one alone. A batch is itself a pool,
@@ -43,7 +47,8 @@ of 1, 12 cases of profile and objective; `tests/unit/allocation/test_capacity_ev
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -73,8 +78,9 @@ class Capacity:
     requests_per_second: float
     batch: float  # mean requests in flight at that rate
     latency_seconds: float  # mean time from arrival to the last token at that rate
-    max_concurrency: int  # what a router may have in flight: the batch and two standard deviations of a Poisson number
+    max_concurrency: int  # what a router may have in flight: the largest batch whose iterations keep the objective
     reachable: bool
+    full_requests_per_second: float = 0.0  # what it answers while a router keeps it at the largest batch within it
 
 
 def capacity_requests_per_second(
@@ -131,6 +137,45 @@ def replica_capacity(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Requests of one kind that a replica answers among others, and their objective."""
+
+    requests_per_second: float
+    input_tokens: float
+    output_tokens: float
+    time_to_first_token_ms: float
+    time_per_output_token_ms: float
+
+
+def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
+    """How many requests of a mix a replica may have in flight so that the strictest objective among them holds.
+
+    Requests are in flight in proportion to rate times S; an iteration grows with the mean slope of those in flight.
+    Shapes that miss their objective even alone do not count, unless all do: then the batch may be full.
+    """
+    speeds = [_speed(profile, one.input_tokens, one.output_tokens) for one in mix]
+    limits = [
+        min(one.time_per_output_token_ms, one.time_to_first_token_ms - speed.prompt_ms)
+        for one, speed in zip(mix, speeds, strict=True)
+    ]
+    reached = [
+        (one, speed, limit)
+        for one, speed, limit in zip(mix, speeds, limits, strict=True)
+        if speed.alpha_ms + speed.slope_ms + speed.root_ms <= limit
+    ]
+    if not reached:
+        return max(1, profile.max_concurrency)
+    strictest = min(limit for _, _, limit in reached)
+    held = [
+        max(one.requests_per_second, 1e-9) * (speed.output_tokens * strictest + speed.prompt_ms)
+        for one, speed, _ in reached
+    ]
+    slope = sum(part * speed.slope_ms for part, (_, speed, _) in zip(held, reached, strict=True)) / sum(held)
+    mean = replace(reached[0][1], slope_ms=slope)
+    return max(1, math.floor(mean.largest_batch(strictest) + 1e-9))
+
+
 def overflow_ratio(
     profile: Profile,
     input_tokens: float,
@@ -171,6 +216,15 @@ class _Speed:
     def iteration_ms(self, batch: Floats) -> Floats:
         linear = self.alpha_ms + self.slope_ms * batch
         return linear + self.root_ms * np.sqrt(batch) if self.root_ms else linear
+
+    def largest_batch(self, iteration_ms: float) -> float:
+        """The largest batch, between alone and full, whose iteration takes no longer."""
+        left = max(iteration_ms - self.alpha_ms, 0.0)
+        if not self.root_ms:
+            batch = left / self.slope_ms if self.slope_ms > 0.0 else float(self.places)
+        else:  # root x + slope x^2 = left, x being sqrt(b)
+            batch = (2.0 * left / (self.root_ms + math.sqrt(self.root_ms**2 + 4.0 * self.slope_ms * left))) ** 2
+        return min(max(batch, 1.0), float(self.places))
 
     def batch_at_service(self, service_ms: Floats) -> Floats:
         """The batch in which a request takes that long, between alone and full."""
@@ -282,24 +336,27 @@ def _capacity(speed: _Speed, first_token_ms: float, per_token_ms: float, percent
             low = high
             break
         low, high = (float(rates[reached - 1]) if reached else low), float(rates[reached])
-    return _at_rate(queue, max(low, 1e-4 * queue.full_rate))
+    longest = speed.largest_batch(min(per_token_ms, first_token_ms - speed.prompt_ms))
+    return _at_rate(queue, max(low, 1e-4 * queue.full_rate), longest)
 
 
-def _at_rate(queue: _Queue, rate: float) -> Capacity:
+def _at_rate(queue: _Queue, rate: float, longest: float) -> Capacity:
     wait, in_flight, met = (float(value[0]) for value in _steady_state(queue, np.array([rate])))
     speed, replicas = queue.speed, queue.replicas
     service = speed.output_tokens * float(speed.iteration_ms(np.array(met))) + speed.prompt_ms
-    limit = math.ceil((in_flight + 2.0 * math.sqrt(in_flight)) / replicas)
+    full = (speed.output_tokens * float(speed.iteration_ms(np.array(longest))) + speed.prompt_ms) / 1000.0
     return Capacity(
         requests_per_second=rate / replicas,
         batch=in_flight / replicas,
         latency_seconds=wait + service / 1000.0,
-        max_concurrency=max(1, min(speed.places, limit)),
+        max_concurrency=max(1, math.floor(longest + 1e-9)),
         reachable=True,
+        full_requests_per_second=max(rate / replicas, longest / full),
     )
 
 
 def _full_batch(speed: _Speed) -> Capacity:
     places = speed.places
     service = speed.output_tokens * float(speed.iteration_ms(np.array(float(places)))) + speed.prompt_ms
-    return Capacity(1000.0 * places / service, float(places), service / 1000.0, places, reachable=False)
+    rate = 1000.0 * places / service
+    return Capacity(rate, float(places), service / 1000.0, places, reachable=False, full_requests_per_second=rate)

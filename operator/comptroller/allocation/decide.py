@@ -12,7 +12,7 @@ from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
 from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
-from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
+from comptroller.allocation.problem import Problem, kept_full, peak_rates, prepare, sizing_rates
 from comptroller.allocation.programme import Bounds
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.allocation.solve import (
@@ -54,8 +54,8 @@ def decide(snapshot: Snapshot) -> Decision:
         shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
-    asked = _asked_now(problem)
-    routed = routed_plan(problem, asked, serving, _bounds(holds), snapshot.gpus, snapshot.rules)
+    asked, full = _asked_now(problem), kept_full(problem)
+    routed = routed_plan(full, asked, serving, _bounds(holds), snapshot.gpus, snapshot.rules)
     shares = _shares(problem, routed, asked, serving)
     now = _at_measured_rates(routed, problem, asked)
     # 6. What it costs, and what else could have been done.
@@ -66,7 +66,7 @@ def decide(snapshot: Snapshot) -> Decision:
     if last != dict(sized.replicas):
         stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
     outcome = Outcome(
-        snapshot, problem, holds, wanted, sized, now, steady, stay, serving,
+        snapshot, problem, full, holds, wanted, sized, now, steady, stay, serving,
         usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
     )  # fmt: skip
     # 7. Say why.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from comptroller.allocation.capacity import Capacity
+from comptroller.allocation.capacity import Capacity, Shape, largest_batch
 from comptroller.allocation.decision import HostedUse, PoolTarget
 from comptroller.allocation.measured import known
 from comptroller.allocation.outcome import Outcome
@@ -23,7 +23,7 @@ def pool_target(outcome: Outcome, pool: LocalPool) -> PoolTarget:
     """The target of one local pool, with what it was derived from."""
     target = outcome.sized.replicas[pool.key]
     serving = outcome.serving[pool.key]
-    load = outcome.now.load(outcome.problem, pool.key) + outcome.held_replicas(pool.key)
+    load = outcome.now.load(outcome.full, pool.key) + outcome.held_replicas(pool.key)
     strictest = _strictest(outcome, pool)
     reason = _reason(outcome, pool, target)
     return PoolTarget(
@@ -36,7 +36,7 @@ def pool_target(outcome: Outcome, pool: LocalPool) -> PoolTarget:
         utilisation=load / serving if serving else None,
         requests_per_second=outcome.now.rate(outcome.problem, pool.key) + outcome.held_rate(pool.key),
         capacity_requests_per_second=strictest.requests_per_second if strictest else 0.0,
-        max_concurrency=strictest.max_concurrency if strictest else max(1, pool.profile.max_concurrency),
+        max_concurrency=largest_batch(pool.profile, _mix(outcome, pool)),
     )
 
 
@@ -54,6 +54,24 @@ def _strictest(outcome: Outcome, pool: LocalPool) -> Capacity | None:
     pairs = _loading(outcome, pool) or outcome.problem.by_pool[pool.key]
     found = [route_capacity(outcome.problem.routes[pair.route], pool) for pair in pairs]
     return min(found, key=lambda one: (one.requests_per_second, one.max_concurrency), default=None)
+
+
+def _mix(outcome: Outcome, pool: LocalPool) -> list[Shape]:
+    """What the pool answers now; while it answers nothing, all that it may."""
+    pairs = outcome.problem.by_pool[pool.key]
+    rates = {pair.route: outcome.now.flows.get((pair.route, pool.key), 0.0) for pair in pairs}
+    loaded = {route: rate for route, rate in rates.items() if rate > VISIBLE_RATE} or dict.fromkeys(rates, 1.0)
+    routes = [(outcome.problem.routes[key], rate) for key, rate in loaded.items()]
+    return [
+        Shape(
+            rate,
+            route.demand.input_tokens,
+            route.demand.output_tokens,
+            route.time_to_first_token_ms,
+            route.time_per_output_token_ms,
+        )
+        for route, rate in routes
+    ]
 
 
 def _reason(outcome: Outcome, pool: LocalPool, target: int) -> Reason:

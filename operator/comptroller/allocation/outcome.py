@@ -21,6 +21,7 @@ class Outcome:
 
     snapshot: Snapshot
     problem: Problem
+    full: Problem  # the same for replicas that the router keeps full: what `now` is planned with
     holds: Mapping[str, Hold]
     wanted: Plan
     sized: Plan

@@ -260,6 +260,27 @@ def prompt_usd_per_million_tokens(demand: Demand, pool: HostedPool, share: float
     )
 
 
+def kept_full(problem: Problem) -> Problem:
+    """The same problem for replicas that serve already: the router keeps a limit of requests in flight and sends the
+    rest elsewhere at once, so that a replica may be planned to be full. Where replicas are still chosen, the queue's
+    capacity counts instead, which leaves room for random arrivals.
+
+    Worked: an H100 with the default route answers 7.91 requests/s as a queue and 8.55 while it is kept full.
+    """
+    pairs = {
+        key: tuple(_kept_full(problem, pair) if pair.inside else pair for pair in found)
+        if any(pair.usable and not pair.inside for pair in found)
+        else found  # nothing of it leaves: its arrivals have to find room
+        for key, found in problem.pairs.items()
+    }
+    return replace(problem, pairs=pairs, by_pool=_by_pool(pairs, list(problem.by_pool)))
+
+
+def _kept_full(problem: Problem, pair: Pair) -> Pair:
+    rate = route_capacity(problem.routes[pair.route], problem.local[pair.pool]).full_requests_per_second
+    return replace(pair, replicas=1.0 / rate)
+
+
 def _regret(route: Route, pass_rate: float, latency_seconds: float) -> float:
     unsolved = (1.0 - pass_rate) * (route.usd_per_solved_task or 0.0)
     return (unsolved + route.usd_per_second * latency_seconds) * SECONDS_PER_HOUR
