@@ -32,12 +32,12 @@ even. They are the same queue with n N places that answers B requests at B / S(B
 8.41 each at 800 / 30 ms, 7.56 at 20 ms and 4.62 at 10 ms: 6, 2 and 8 % more than one alone. A batch is itself a pool,
 so the gain is small where batches are large, and large where places are few (N 8: 32 % at 800 ms).
 
-Against requests simulated one by one (`e2e/engines/request_events.py`; output lengths with a coefficient of variation
-of 1, 12 cases of profile and objective; `tests/unit/allocation/test_capacity_events.py` repeats some):
-- the gain of 2 to 16 replicas over one is never told too high, and 0 to 5 % too low (11 % with 8 places, since there
-  one alone is told too high: its wait has a longer tail than the mean wait tells, 4 % at N 64 and 15 % at N 8);
-- the capacity itself is 3 to 6 % too high alone and 1 to 5 % among 2 to 16 where batches are large. What is left comes
-  from the lengths: long answers hold more context than in + out/2. A learned profile contains it.
+Against requests simulated one by one (`e2e/engines/request_events.py`; 12 cases of profile and objective with 8 to 256
+places, 1 to 16 replicas; `tests/unit/allocation/test_capacity_events.py` repeats some):
+- where all requests are equally long the capacity is told 4 % too low to 4 % too high, alone and in pools;
+- where answers vary (coefficient of variation 1) it is 2 to 7 % too high, since long answers hold more context than
+  in + out/2 (a learned profile contains that), with 8 places and a tight first token 15 % alone and 2 to 11 % in pools;
+- the gain of a pool over one alone is told 0 to 5 % too low, at most 1 % too high (3 % with 8 places of equal lengths).
 - with `max_concurrency` of the plan per replica and overflow that leaves at once, at 70 / 80 / 90 / 100 / 120 % of the
   capacity there leaves 0.0 / 0.0 / 0.5 / 3.1 / 14 % alone, 0.0 / 0.0 / 0.0 / 2.2 / 16 % of 4 replicas and 0.0 / 0.0 /
   0.0 / 2.4 / 18 % of 16 (H100, 800 / 20 ms); `overflow_ratio` tells 0.2 / 1.8 / 12, 0.0 / 0.9 / 13 and 0.0 / 0.4 / 14
