@@ -78,8 +78,10 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
     except FileNotFoundError as error:
         raise TraceError(f"{path}: there is no such file") from error
     except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-        raise TraceError(f"{path}: cannot be read ({error}); give a csv or jsonl file, packed with gzip or not") from error
-    first = text.lstrip()[: 100_000].splitlines()[0] if text.strip() else ""
+        raise TraceError(
+            f"{path}: cannot be read ({error}); give a csv or jsonl file, packed with gzip or not"
+        ) from error
+    first = text.lstrip()[:100_000].splitlines()[0] if text.strip() else ""
     names = [one.strip().lower() for one in first.split(",")]
     try:
         if servegen.COLUMNS <= set(names):

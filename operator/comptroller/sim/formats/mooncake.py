@@ -51,7 +51,14 @@ def parse(text: str, pseudo_clients: int) -> Trace:
         return reuse([(float(times[i]), blocks[i]) for i in order], np.array([inputs[i] for i in order]))
 
     return windowed(
-        "mooncake", "Mooncake requests", 0.0, times, np.array(inputs), np.array(outputs), [int(o) for o in owners], reuse_of
+        "mooncake",
+        "Mooncake requests",
+        0.0,
+        times,
+        np.array(inputs),
+        np.array(outputs),
+        [int(o) for o in owners],
+        reuse_of,
     )
 
 

@@ -1,0 +1,233 @@
+"""The engines of the local pools, step by step: who is in flight, who waits, how long an iteration takes.
+
+Physics. A replica decodes its batch together: one iteration takes T = alpha + sum over its requests of their slopes
+(`fluid.slope_ms`), the same law as in `allocation.capacity`. A request holds its place for S = out T + (beta+gamma) in.
+Replicas of a pool are equally busy (the Service sends to the least busy one), so that a request shares its replica with
+max(1, in flight / replicas) requests of the pool's mixture, itself counted.
+
+In a step of dt seconds, requests that were in flight end with probability 1 - exp(-dt / S), those that came in during
+the step with probability 1 - (S/dt)(1 - exp(-dt/S)): lengths of answers are taken as exponentially distributed, and the
+number in flight of a pool that is never full is exactly that of M/M/infinity: Poisson with mean rate times S, at any
+ratio of S to dt. S follows the iteration time, which follows the mean number in flight during the step; both are solved
+together. Numbers of requests are whole, and each that comes in ends, is cut short, or is still there.
+
+A replica decodes at most `max_concurrency` requests. Who finds no place waits in the order of arrival, and enters as
+places become free: at most so many that the expected number in flight at the end of the step fits. Who has waited for
+longer than the router's timeout gives up. A request's first token comes after its wait, its own prompt and one
+iteration; its time per output token is one iteration. Both are held against the objective with the iteration time of
+the step in which it enters.
+
+Simplifications. The iteration time is that of the step and not of each moment; nothing varies within a step but through
+its counts, so waits shorter than a step are taken as none; all requests of a route have its mean lengths; prompts are
+not cached inside; replicas are as equal as the least busy can make them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from comptroller.sim.fluid import fluid_limit, prompt_ms, slope_ms
+from comptroller.sim.world import Floats, Ints, World
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """What the physics needs of a world: rows are routes, columns local pools."""
+
+    alpha_ms: Floats  # [pool]
+    places: Floats  # [pool] requests that one replica decodes at most
+    slope_ms: Floats
+    prompt_ms: Floats
+    output_tokens: Floats  # [route, 1]
+    first_token_ms: Floats  # [route, 1] objective
+    per_token_ms: Floats  # [route, 1] objective
+    replicas_per_rps: Floats  # power: part of a replica's full load that one request/s is
+
+    @classmethod
+    def of(cls, world: World) -> Speeds:
+        """The speeds of a world."""
+        routes, pools = world.routes, world.local
+        shape = (len(routes), len(pools))
+        slope, prompt, part = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        for i, route in enumerate(routes):
+            for j, pool in enumerate(pools):
+                slope[i, j] = slope_ms(pool.profile, route.input_tokens, route.output_tokens)
+                prompt[i, j] = prompt_ms(pool.profile, route.input_tokens)
+                limit = fluid_limit(
+                    pool.profile,
+                    route.input_tokens,
+                    route.output_tokens,
+                    route.time_to_first_token_ms,
+                    route.time_per_output_token_ms,
+                )
+                part[i, j] = 1.0 / limit.requests_per_second
+        return cls(
+            np.array([pool.profile.alpha_ms for pool in pools]),
+            np.array([float(pool.profile.max_concurrency) for pool in pools]),
+            slope,
+            prompt,
+            np.array([[route.output_tokens] for route in routes]),
+            np.array([[route.time_to_first_token_ms] for route in routes]),
+            np.array([[route.time_per_output_token_ms] for route in routes]),
+            part,
+        )
+
+
+@dataclass(slots=True)
+class Stepped:
+    """What one step did; rows are routes, columns local pools."""
+
+    admitted: Ints
+    within: Ints  # of the admitted: those that keep their objective
+    completed: Ints
+    mean_in_flight: Floats
+    iteration_ms: Floats  # [pool]
+    load: Floats  # [pool] replicas' worth of work, for the power
+
+
+class Engine:
+    """State and law of all local pools."""
+
+    def __init__(self, speeds: Speeds, step_seconds: float, patience_seconds: Floats, random: np.random.Generator):
+        self.speeds, self.step_seconds, self.random = speeds, step_seconds, random
+        self.patience_steps = np.maximum(1, np.ceil(patience_seconds / step_seconds)).astype(np.int64)  # [route]
+        shape = speeds.slope_ms.shape
+        self.in_flight: Ints = np.zeros(shape, dtype=np.int64)
+        self.waiting: Ints = np.zeros((int(self.patience_steps.max(initial=1)) + 1, *shape), dtype=np.int64)  # [age]
+        self.iteration_ms: Floats = speeds.alpha_ms.copy()
+        self.any_waiting = False
+        self._times(np.zeros(shape[1]))
+
+    def _times(self, iteration_ms: Floats) -> None:
+        """Everything that follows from the iteration time."""
+        speeds, dt = self.speeds, self.step_seconds
+        self.service_seconds = np.maximum(
+            (speeds.output_tokens * np.maximum(iteration_ms, speeds.alpha_ms) + speeds.prompt_ms) / 1000.0, 1e-6
+        )
+        ratio = self.service_seconds / dt
+        self.stay = np.exp(-1.0 / ratio)  # of those in flight at the start: the part that is still there at the end
+        self.stay_new = ratio * (1.0 - self.stay)  # of those who come in during the step
+
+    def room(self, limits: Floats, serving: Ints) -> Floats:
+        """How many more each (route, pool) may be sent in this step under its limit of requests in flight: so many that
+        it is expected to hold at the end. A pool without a serving replica has no room."""
+        held = self.in_flight * self.stay
+        if self.any_waiting:
+            held = held + self.waiting.sum(axis=0)
+        free: Floats = np.where(serving > 0, np.maximum(limits - held, 0.0) / self.stay_new, 0.0)
+        return free
+
+    def remove(self, part: Floats) -> Ints:
+        """Takes a part of each pool's requests out of flight: those of replicas that leave. Returns them."""
+        gone = np.zeros_like(self.in_flight)
+        for pool in np.flatnonzero(part > 0):
+            gone[:, pool] = self.random.binomial(self.in_flight[:, pool], min(1.0, float(part[pool])))
+        self.in_flight -= gone
+        return gone
+
+    def step(self, sent: Ints, serving: Ints) -> Stepped:
+        """Lets dt seconds pass, after `age`. `sent` is what the router sends to each (route, pool)."""
+        admitted, late = self._admit(sent, serving)
+        mean = self._settle(admitted, serving)
+        ended = self.random.binomial(self.in_flight, 1.0 - self.stay)
+        ended += self.random.binomial(admitted, 1.0 - self.stay_new)
+        self.in_flight += admitted - ended
+        fast = (self.iteration_ms <= self.speeds.per_token_ms) & (
+            self.speeds.prompt_ms + self.iteration_ms <= self.speeds.first_token_ms
+        )
+        within = np.where(fast, admitted, 0) - (np.where(fast, late, 0) if late is not None else 0)
+        throughput = mean / self.service_seconds
+        load = (throughput * self.speeds.replicas_per_rps).sum(axis=0)
+        return Stepped(admitted, within, ended, mean, self.iteration_ms, np.minimum(load, serving))
+
+    def age(self) -> Ints:
+        """A step begins: those who wait are one step older. Returns the impatient, who leave."""
+        gone = np.zeros_like(self.in_flight)
+        if not self.any_waiting:
+            return gone
+        self.waiting[1:] = self.waiting[:-1].copy()
+        self.waiting[0] = 0
+        for route, patience in enumerate(self.patience_steps):
+            over = self.waiting[patience:, route]
+            gone[route] = over.sum(axis=0)
+            over[:] = 0
+        return gone
+
+    def _admit(self, sent: Ints, serving: Ints) -> tuple[Ints, Ints | None]:
+        """Who enters now, and which of them come so late that their first token misses the objective."""
+        budget = serving * self.speeds.places - (self.in_flight * self.stay).sum(axis=0)
+        full = (sent * self.stay_new).sum(axis=0) > budget
+        if not self.any_waiting and not full.any():
+            return sent, None
+        admitted, late = sent.copy(), np.zeros_like(sent)
+        queued = self.waiting.sum(axis=(0, 1)) > 0
+        for pool in np.flatnonzero(full | queued):
+            self._admit_in_order(int(pool), max(0.0, float(budget[pool])), sent, admitted, late)
+        self.any_waiting = bool(self.waiting.any())
+        return admitted, late
+
+    def _admit_in_order(self, pool: int, budget: float, sent: Ints, admitted: Ints, late: Ints) -> None:
+        """First come, first served: the oldest of all routes first; of those of one age a random part."""
+        self.waiting[0, :, pool] += sent[:, pool]
+        admitted[:, pool] = 0
+        cost = self.stay_new[:, pool]
+        base_ms = self.speeds.prompt_ms[:, pool] + self.iteration_ms[pool]
+        for age in range(len(self.waiting) - 1, -1, -1):
+            want = self.waiting[age, :, pool]
+            need = float((want * cost).sum())
+            if need <= 0:
+                continue
+            taken = want.copy() if need <= budget else self._part(want, budget / need)
+            budget -= float((taken * cost).sum())
+            self.waiting[age, :, pool] -= taken
+            admitted[:, pool] += taken
+            slow = base_ms + 1000.0 * age * self.step_seconds > self.speeds.first_token_ms[:, 0]
+            late[:, pool] += np.where(slow, taken, 0)
+            if budget <= 0:
+                break
+
+    def _part(self, want: Ints, part: float) -> Ints:
+        exact = want * max(0.0, part)
+        return np.minimum(want, np.floor(exact + self.random.random(len(want))).astype(np.int64))
+
+    def _settle(self, admitted: Ints, serving: Ints) -> Floats:
+        """Solves the iteration time and the mean number in flight of this step together; returns the latter."""
+        dt, speeds = self.step_seconds, self.speeds
+        replicas = np.maximum(serving, 1)
+        mean = self.in_flight * self.stay_new + admitted * ((1.0 - self.stay_new) * self.service_seconds / dt)
+        for _ in range(ROUNDS):
+            total = mean.sum(axis=0)
+            batch = np.maximum(1.0, total / replicas)
+            slope = (mean * speeds.slope_ms).sum(axis=0) / np.maximum(total, 1e-12)
+            target = speeds.alpha_ms + slope * np.minimum(batch, speeds.places)
+            self.iteration_ms = np.where(total > 0, 0.5 * (self.iteration_ms + target), speeds.alpha_ms)
+            self._times(self.iteration_ms)
+            mean = self.in_flight * self.stay_new + admitted * ((1.0 - self.stay_new) * self.service_seconds / dt)
+        return mean
+
+    def waiting_now(self) -> Ints:
+        """Who waits, by route and pool."""
+        found: Ints = self.waiting.sum(axis=0)
+        return found
+
+    def waiting_by_pool(self) -> Ints:
+        """Who waits, by pool."""
+        if not self.any_waiting:
+            return np.zeros(self.waiting.shape[2], dtype=np.int64)
+        found: Ints = self.waiting.sum(axis=(0, 1))
+        return found
+
+    def queue(self, route: int, pool: int, count: int) -> None:
+        """Lets requests wait at a pool that has no room for them; they are `count` new arrivals."""
+        self.waiting[0, route, pool] += count
+        self.any_waiting = True
+
+
+def steps_of(seconds: float, step_seconds: float) -> int:
+    """Whole steps in a time, at least one."""
+    return max(1, math.ceil(seconds / step_seconds - 1e-9))

@@ -1,0 +1,62 @@
+"""This product's own policy: the operator's `decide` with the operator's learning, carried over from tick to tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from comptroller.allocation.decide import decide
+from comptroller.allocation.snapshot import Memory, Outlook, Snapshot
+from comptroller.learning.demand import DemandLearner
+from comptroller.learning.outlook import outlook_of
+from comptroller.sim.policy import Orders, View
+
+
+class Programme:
+    """Calls the same functions as the operator."""
+
+    name = "programme"
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+        self._demand = DemandLearner()
+
+    def observe_history(self, history: Mapping[str, tuple[tuple[float, float], ...]]) -> None:
+        """What the operator asks Prometheus for when it starts."""
+        self._demand.load_history(history)
+
+    def decide(self, view: View) -> Orders:
+        """The decision on the snapshot, as the operator would make it."""
+        snapshot = replace(view.snapshot, memory=self._memory)
+        rates = {route.key: route.demand.requests_per_second for route in snapshot.routes}
+        self._demand.record(view.at_seconds, rates)
+        snapshot = replace(snapshot, outlook=self._outlook(view, snapshot))
+        decision = decide(snapshot)
+        self._memory = decision.memory
+        return Orders(
+            replicas={key: target.replicas for key, target in decision.pools.items()},
+            routes=decision.routes,
+            max_concurrency={key: target.max_concurrency for key, target in decision.pools.items()},
+        )
+
+    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
+        return outlook_of(self._demand, snapshot)
+
+
+class LastValue(Programme):
+    """The same without any outlook: mean demand with head-room for its measured peak."""
+
+    name = "programme-last-value"
+
+    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
+        return Outlook()
+
+
+class Oracle(Programme):
+    """The same, told what will be asked when a replica that starts now serves: the reachable limit."""
+
+    name = "oracle"
+
+    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
+        told = view.truth or {}
+        return Outlook((0.5, 0.5), {route: (rate, rate) for route, rate in told.items()})
