@@ -38,10 +38,10 @@ places, 1 to 16 replicas; `tests/unit/allocation/test_capacity_events.py` repeat
 - where answers vary (coefficient of variation 1) it is 2 to 7 % too high, since long answers hold more context than
   in + out/2 (a learned profile contains that), with 8 places and a tight first token 15 % alone and 2 to 11 % in pools;
 - the gain of a pool over one alone is told 0 to 5 % too low, at most 1 % too high (3 % with 8 places of equal lengths).
-- with `max_concurrency` of the plan per replica and overflow that leaves at once, at 70 / 80 / 90 / 100 / 120 % of the
-  capacity there leaves 0.0 / 0.0 / 0.5 / 3.1 / 14 % alone, 0.0 / 0.0 / 0.0 / 2.2 / 16 % of 4 replicas and 0.0 / 0.0 /
-  0.0 / 2.4 / 18 % of 16 (H100, 800 / 20 ms); `overflow_ratio` tells 0.2 / 1.8 / 12, 0.0 / 0.9 / 13 and 0.0 / 0.4 / 14
-  for the last three: 1 to 4 points too little near and above the capacity.
+- with `max_concurrency` in flight per replica and overflow that leaves at once, what stays keeps its objective at every
+  load. At 70 / 80 / 90 / 100 / 120 % of the capacity there leaves (H100, 800 / 20 ms) of one replica 0.0 / 0.6 / 2.8 /
+  7.7 / 20 %, of 4 replicas 0.0 / 0.0 / 0.5 / 5.1 / 19 %, of 16 0.0 / 0.0 / 0.0 / 4.4 / 20 %. `overflow_ratio` tells the
+  same with up to 2 points less, 4 points among 16 replicas above the capacity.
 """
 
 from __future__ import annotations
