@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 
 from comptroller.allocation.snapshot import (
+    Budget,
     HostedPool,
     LocalPool,
     Measurement,
     Memory,
+    Outlook,
     Route,
     Sample,
     Snapshot,
@@ -18,6 +20,8 @@ from comptroller.allocation.snapshot import (
 
 ABSURD_REQUESTS_PER_SECOND = 1e6
 ABSURD_TOKENS = 1e8
+ABSURD_USD = 1e12
+ABSURD_SECONDS = 1e9
 
 
 def known(measurement: Measurement, limit: float = ABSURD_REQUESTS_PER_SECOND) -> float | None:
@@ -60,9 +64,57 @@ def cleaned(snapshot: Snapshot) -> tuple[Snapshot, dict[str, str]]:
             hosted_pools=hosted,
             gpus=gpus,
             memory=_clean_memory(snapshot.memory),
+            outlook=_clean_outlook(snapshot.outlook),
+            budgets=_clean_budgets(snapshot.budgets),
+            gpus_per_node={
+                key: count
+                for key, count in sorted(snapshot.gpus_per_node.items())
+                if math.isfinite(count) and count > 0
+            },
         ),
         unknowns,
     )
+
+
+def _clean_outlook(outlook: Outlook) -> Outlook:
+    """Without probabilities that can be true there is no outlook; a route with a doubtful rate has none. The scenarios
+    are sorted: they have no order."""
+    chances = outlook.probabilities
+    if not all(math.isfinite(one) and one >= 0.0 for one in chances) or not math.isclose(
+        sum(chances), 1.0, abs_tol=1e-6
+    ):
+        return Outlook()
+    rows = {
+        route: row
+        for route, row in sorted(outlook.requests_per_second.items())
+        if len(row) == len(chances) and all(0.0 <= rate <= ABSURD_REQUESTS_PER_SECOND for rate in row)
+    }
+    order = sorted(range(len(chances)), key=lambda one: (chances[one], *(row[one] for row in rows.values())))
+    return Outlook(
+        tuple(chances[one] for one in order), {route: tuple(row[one] for one in order) for route, row in rows.items()}
+    )
+
+
+def _clean_budgets(budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+    """Each key once, the one with the least left. A budget whose end is not known is one of which it is not known what
+    may be spent now; a part that is no number is all."""
+    found = {budget.key: budget for budget in sorted(budgets, key=_strictest_last)}
+    return tuple(
+        replace(
+            budget,
+            parts={key: _within(part, 0.0, 1.0, otherwise=1.0) for key, part in sorted(budget.parts.items())},
+            remaining_usd=budget.remaining_usd
+            if math.isfinite(budget.seconds_to_reset)
+            else Unknown("it is not known when the budget begins anew"),
+            seconds_to_reset=_within(budget.seconds_to_reset, 0.0, ABSURD_SECONDS, otherwise=0.0),
+        )
+        for budget in found.values()
+    )
+
+
+def _strictest_last(budget: Budget) -> tuple[str, bool, float, str]:
+    left = known(budget.remaining_usd, ABSURD_USD)
+    return budget.key, budget.binding, -(left or 0.0), repr(budget)
 
 
 def _clean_memory(memory: Memory) -> Memory:
@@ -81,6 +133,9 @@ def _clean_memory(memory: Memory) -> Memory:
             for route, rate in sorted(memory.requests_per_second.items())
             if 0.0 <= rate <= ABSURD_REQUESTS_PER_SECOND
         },
+        budget_usd_per_hour={
+            budget: usd for budget, usd in sorted(memory.budget_usd_per_hour.items()) if 0.0 <= usd <= ABSURD_USD
+        },
     )
 
 
@@ -95,7 +150,12 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
         demand = replace(demand, requests_per_second=Unknown(unknowns[route.key]))
     return replace(
         route,
-        demand=replace(demand, cached_ratio=_within(demand.cached_ratio, 0.0, 1.0, otherwise=0.0)),
+        demand=replace(
+            demand,
+            cached_ratio=_within(demand.cached_ratio, 0.0, 1.0, otherwise=0.0),
+            prefix_gap_seconds=_seconds(demand.prefix_gap_seconds),
+        ),
+        judged_ratio=_within(route.judged_ratio, 0.0, 1.0, otherwise=0.0),
         percentile=_within(route.percentile, 0.5, 0.999, otherwise=0.95),
         minimum_pass_rate=_within(route.minimum_pass_rate, 0.0, 1.0, otherwise=0.0),
         time_to_first_token_ms=_within(route.time_to_first_token_ms, 1.0, 1e9, otherwise=2000.0),
@@ -112,11 +172,12 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
 def _clean_local(pool: LocalPool, unknowns: dict[str, str]) -> LocalPool:
     """A pool whose speed is not a number is held where it is; doubtful dollars and seconds become safe guesses."""
     profile = pool.profile
-    speeds = (profile.alpha_ms, profile.beta_ms, profile.gamma_ms)
+    speeds = (profile.alpha_ms, profile.beta_ms, profile.gamma_ms, profile.root_ms)
     if not all(math.isfinite(one) and one >= 0.0 for one in speeds) or profile.alpha_ms <= 0.0:
         unknowns[pool.key] = "the speed profile is not a number"
         held = pool.held_at if pool.held_at is not None else pool.existing if pool.previous is None else pool.previous
-        pool = replace(pool, held_at=held, profile=replace(profile, alpha_ms=10.0, beta_ms=0.1, gamma_ms=0.0))
+        safe = replace(profile, alpha_ms=10.0, beta_ms=0.1, gamma_ms=0.0, root_ms=0.0)
+        pool = replace(pool, held_at=held, profile=safe)
     return replace(
         pool,
         startup_seconds=_within(pool.startup_seconds, 0.0, 86400.0, otherwise=180.0),
@@ -131,6 +192,7 @@ def _clean_hosted(pool: HostedPool, unknowns: dict[str, str]) -> HostedPool:
         pool.input_usd_per_million_tokens,
         pool.cached_input_usd_per_million_tokens,
         pool.output_usd_per_million_tokens,
+        pool.cache_write_usd_per_million_tokens or 0.0,
     )
     if not all(_price(one) is not None for one in prices):
         unknowns[pool.key] = "the price is not a number"
@@ -140,18 +202,25 @@ def _clean_hosted(pool: HostedPool, unknowns: dict[str, str]) -> HostedPool:
             input_usd_per_million_tokens=0.0,
             cached_input_usd_per_million_tokens=0.0,
             output_usd_per_million_tokens=0.0,
+            cache_write_usd_per_million_tokens=None,
         )
     return replace(
         pool,
         mean_latency_seconds=_within(pool.mean_latency_seconds, 0.01, 3600.0, otherwise=2.0),
         requests_per_minute=_limit(pool.requests_per_minute),
         tokens_per_minute=_limit(pool.tokens_per_minute),
+        cache_ttl_seconds=_seconds(pool.cache_ttl_seconds),
     )
 
 
 def _limit(value: float | None) -> float | None:
     """A limit that is no number is no limit: the router learns the true one from the provider's 429s."""
     return max(value, 0.0) if value is not None and math.isfinite(value) else None
+
+
+def _seconds(value: float | None) -> float | None:
+    """A time that is no number, or below zero, was not measured."""
+    return min(value, ABSURD_SECONDS) if value is not None and value >= 0.0 else None
 
 
 def _within(value: float, low: float, high: float, *, otherwise: float) -> float:

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from comptroller.allocation.capacity import Capacity, replica_capacity
-from comptroller.allocation.measured import known
+from comptroller.allocation.measured import ABSURD_USD, known
 from comptroller.allocation.snapshot import BackendRule, Demand, HostedPool, LocalPool, Route, Snapshot
 
 SECONDS_PER_HOUR = 3600.0
 EXTERNAL = "external"  # the perimeter of everything that a hosted API may be in
 ANTICIPATED = 1.25  # of the even rate
-ABSURD_USD = 1e12
 SMALLEST_SHARE = 0.05  # of a route, for the hit ratio of a cache: a pool that got nothing may get something
 SHORTEST_PACE_SECONDS = 60.0  # what is left is not spent faster than within this
 ASSUMED_PEAK_RATIO = 1.1  # peak over mean while no peak is measured: the safety margin of inferno
