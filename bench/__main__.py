@@ -20,6 +20,7 @@ MODULES = {
     "router": "bench.router",
     "operator": "bench.operator_process",  # a module operator.py would shadow the standard library's
     "engine": "bench.engine",
+    "demand": "bench.demand",
 }
 
 
@@ -57,6 +58,8 @@ def _measured(name: str, options: argparse.Namespace) -> Report:
             report = measure(options.requests, runs=options.runs)
         case "operator":
             report = measure(options.pools, runs=options.runs)
+        case "demand":
+            report = measure(options.demand)
         case _:
             report = measure(options.requests, runs=options.runs)
     return replace(report, load_average={"before": before, "after": load_average()})
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the random fleets (%(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="repetitions, of which medians are shown (%(default)s)")
     parser.add_argument("--requests", type=int, default=100, help="per kind: router and engine (%(default)s)")
+    parser.add_argument("--demand", type=Path, metavar="FILE", help="recorded windows (csv.gz; those of the examples)")
     parser.add_argument("--pools", type=int, default=50, help="of the operator's fleet (%(default)s)")
     return parser
 

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from comptroller.allocation.measured import ABSURD_REQUESTS_PER_SECOND
 from comptroller.allocation.snapshot import Outlook
-from comptroller.learning.demand_log import DemandLog, Floats, Minutes, Rate
-from comptroller.learning.demand_methods import weights
-from comptroller.learning.demand_origins import Origins, Seen, Sorted
+from comptroller.learning.demand_log import DemandLog, Rate, possible
+from comptroller.learning.demand_methods import METHODS, Method
+from comptroller.learning.demand_origins import Origins, Seen
 from comptroller.learning.demand_scenarios import joint_scenarios
+from comptroller.learning.demand_skill import FEWEST_ORIGINS, Learned, Skill
 
-FEWEST_ORIGINS = 30
 LONGEST_MINUTES = 240  # of lead and of span
 KEPT_TIMES = 3  # pairs of lead and span that are kept up at once
+MOST_SCENARIOS = 64
 
 
 class DemandLearner:
-    """The demand log, and what it says about the minutes ahead."""
+    """The demand log, and what it says about the minutes ahead.
 
-    def __init__(self, log: DemandLog | None = None) -> None:
+    `methods` are the ways to forecast, of which each route's own log chooses; the first is used until another beats it.
+    """
+
+    def __init__(self, log: DemandLog | None = None, methods: tuple[Method, ...] = METHODS) -> None:
         self.log = log or DemandLog()
-        self._learned: dict[tuple[int, int], _Learned] = {}
+        self._methods = methods
+        self._learned: dict[tuple[int, int], Learned] = {}  # the newest use last
 
     def record(self, at_seconds: float, rates: Mapping[str, Rate]) -> None:
         """Takes in what was measured now: requests/s by route. See `DemandLog.record`."""
@@ -58,67 +62,50 @@ class DemandLearner:
         `now` is requests/s by route. `worth` weighs routes in the total that the scenarios shall represent, such as
         GPUs per request/s. A route with fewer than some tens of origins is left out; empty when no route has enough.
         """
-        routes = tuple(
-            sorted(key for key, rate in now.items() if math.isfinite(rate) and 0 <= rate <= ABSURD_REQUESTS_PER_SECOND)
-        )
-        if not math.isfinite(at_seconds) or count < 1 or self.log.newest_minute is None:
+        if not possible(at_seconds) or count < 1 or self.log.newest_minute is None:
             return Outlook()
+        count = min(count, MOST_SCENARIOS)
         learned = self._learn(_minutes(lead_seconds, 0), _minutes(span_seconds, 1))
-        past = learned.past
-        if past is None:
+        if learned.past is None:
             return Outlook()
-        place = {route: row for row, route in enumerate(learned.origins.routes)}
-        known = past.known.sum(axis=1)
-        routes = tuple(one for one in routes if one in place and known[place[one]] >= FEWEST_ORIGINS)
-        if not routes:
+        known = learned.past.known.sum(axis=1)
+        rows = [
+            row
+            for row, route in enumerate(learned.origins.routes)
+            if known[row] >= FEWEST_ORIGINS and 0.0 <= now.get(route, math.nan) <= ABSURD_REQUESTS_PER_SECOND
+        ]
+        if not rows:
             return Outlook()
-        rows = np.array([place[one] for one in routes])
-        level = np.array([now[one] for one in routes])
-        seen = learned.origins.seen(self.log, np.array([int(at_seconds // 60)]), routes)
-        chosen = learned.chosen(rows)
-        demands, weight = learned.distribution(past, rows, Seen(level[None], seen.recent, seen.yesterday), chosen)
-        value = np.array([_worth(worth, one) for one in routes])
-        found = joint_scenarios(demands, weight, past.rank[rows], value, count)
+        routes = tuple(learned.origins.routes[row] for row in rows)
+        minute, places = int(at_seconds // 60), np.array(rows)
+        seen = learned.origins.seen(self.log, np.array([minute]), routes)
+        level = np.array([[float(now[route]) for route in routes]])
+        demands, weight = learned.distribution(minute, places, Seen(level, seen.recent, seen.yesterday))
+        values = np.array([_worth(worth, route) for route in routes])
+        found = joint_scenarios(demands, weight, learned.past.rank[places], values, count)
         return Outlook(
             probabilities=(1.0 / count,) * count,
-            requests_per_second={one: tuple(row.tolist()) for one, row in zip(routes, found, strict=True)},
+            requests_per_second={route: tuple(row.tolist()) for route, row in zip(routes, found, strict=True)},
         )
 
-    def _learn(self, lead_minutes: int, span_minutes: int) -> _Learned:
-        """What was learned for this lead and span, kept up with the log. The least used one is forgotten."""
+    def skills(self) -> dict[str, Skill]:
+        """How each route was forecast by the newest outlook."""
+        if not self._learned:
+            return {}
+        learned = next(reversed(self._learned.values()))
+        if learned.past is None:
+            return {}
+        return {route: learned.skill(row) for row, route in enumerate(learned.origins.routes)}
+
+    def _learn(self, lead_minutes: int, span_minutes: int) -> Learned:
+        """What is learned for this lead and span, kept up with the log. What was not used for longest is forgotten."""
         key = (lead_minutes, span_minutes)
-        learned = self._learned.pop(key, None) or _Learned(Origins(lead_minutes, span_minutes))
+        learned = self._learned.pop(key, None) or Learned(Origins(lead_minutes, span_minutes), self._methods)
         self._learned[key] = learned
         while len(self._learned) > KEPT_TIMES:
             del self._learned[next(iter(self._learned))]
         learned.keep_up(self.log)
         return learned
-
-
-@dataclass(slots=True)
-class _Learned:
-    """For one lead and span: the origins, sorted, and the method of each route."""
-
-    origins: Origins
-    past: Sorted | None = None
-
-    def keep_up(self, log: DemandLog) -> None:
-        """Takes in what the log knows more than last time."""
-        new = self.origins.keep_up(log)
-        if new.size == 0:
-            return
-        self.past = self.origins.by_change(int(new[-1]) + self.origins.lead_minutes + self.origins.span_minutes)
-
-    def chosen(self, rows: Minutes) -> Minutes:
-        """The method of each route, as its place in `METHODS`."""
-        return np.full(rows.size, 3, dtype=np.int64)
-
-    def distribution(self, past: Sorted, rows: Minutes, seen: Seen, methods: Minutes) -> tuple[Floats, Floats]:
-        """What may be asked, sorted, and how likely it is: both [route, place], for the routes of these rows."""
-        states = np.array([np.log(one[0] + past.floor[rows]) for one in seen.states()], dtype=np.float32)
-        part = past.of(rows)
-        weight = weights(part, states, methods, np.ones(part.known.shape, dtype=np.bool_))
-        return np.maximum(seen.level[0][:, None] + part.change, 0.0), weight
 
 
 def _minutes(seconds: float, least: int) -> int:

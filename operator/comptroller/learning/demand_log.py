@@ -1,4 +1,4 @@
-"""What each route was asked, minute by minute, for the last eight days. A minute without a measurement is unknown.
+"""What each route was asked, minute by minute, for the last days. A minute without a measurement is unknown.
 
 Times are seconds since an arbitrary epoch. The clock of a machine may jump and measurements may be garbage: neither
 moves what is already known, unless a new time is told twice.
@@ -21,9 +21,9 @@ Minutes: TypeAlias = NDArray[np.int64]
 Rate: TypeAlias = Sample | Unknown | float | None
 
 DAY_MINUTES = 1440
-KEPT_MINUTES = 8 * DAY_MINUTES
+KEPT_MINUTES = 5 * DAY_MINUTES  # three days of origins, and what was a day before them
 MOST_ROUTES = 800
-"""500 routes for eight days are 23 MB; routes beyond the most are not logged."""
+"""500 routes are 14 MB; routes beyond the most are not logged."""
 
 GROWTH = 32  # columns at a time: doubling would hold twice the memory
 LARGEST_SECONDS = 1e11  # some 3,000 years: what is beyond is no time
@@ -59,7 +59,7 @@ class DemandLog:
         Unknown, not a number, negative or absurd is not recorded: the minute stays as it is. A time that lies more than
         an hour ahead or two minutes back is believed when the next one agrees with it.
         """
-        if not _possible(at_seconds):
+        if not possible(at_seconds):
             return
         minute = int(at_seconds // 60)
         if self._doubtful(minute):
@@ -91,7 +91,7 @@ class DemandLog:
         newest = max((int(minutes.max()) for minutes, _ in read.values() if minutes.size), default=None)
         if newest is None:
             return
-        if until_seconds is not None and _possible(until_seconds):
+        if until_seconds is not None and possible(until_seconds):
             newest = min(newest, int(until_seconds // 60))
         if self.newest_minute is None:
             self._advance(newest)
@@ -186,7 +186,7 @@ class DemandLog:
         return column
 
     def _forget_silent(self) -> bool:
-        """Frees the columns of routes that nothing is known of for eight days."""
+        """Frees the columns of routes that nothing is known of for so long."""
         dead: NDArray[np.bool_] = np.all(np.isnan(self._rates), axis=0)
         gone = [route for route, column in self._columns.items() if dead[column]]
         for route in gone:
@@ -195,7 +195,8 @@ class DemandLog:
         return bool(gone)
 
 
-def _possible(seconds: float) -> bool:
+def possible(seconds: float) -> bool:
+    """Whether this can be a time."""
     return math.isfinite(seconds) and 0.0 <= seconds <= LARGEST_SECONDS
 
 

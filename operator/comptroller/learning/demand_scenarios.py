@@ -8,11 +8,15 @@ chosen so that their totals represent what the whole fleet may ask for.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from comptroller.learning.demand_log import Floats, Minutes
 
 FINE_SLICES = 32  # of which the totals of past moments are made
+ATTEMPTS = 12  # at choosing the moments
+GOLDEN, SILVER = 0.6180339887, 0.7548776662  # spread attempts evenly without chance
 
 
 def slice_means(demands: Floats, weight: Floats, slices: int) -> Floats:
@@ -40,16 +44,26 @@ def slice_means(demands: Floats, weight: Floats, slices: int) -> Floats:
 
 
 def joint_scenarios(demands: Floats, weight: Floats, rank: Minutes, worth: Floats, count: int) -> Floats:
-    """Equally likely scenarios: [route, scenario], the one with the least total first.
+    """Equally likely scenarios: [route, scenario].
 
     `rank` tells for each route and past moment (in order of time) the place of its change among all; `worth` weighs the
-    routes in the total.
+    routes in the total. There must be at least as many moments as scenarios.
     """
     fine = slice_means(demands, weight, FINE_SLICES)
     places = rank.shape[1]
-    moments = np.take_along_axis(fine, rank * FINE_SLICES // places, axis=1)
-    order = np.argsort(worth @ moments, kind="stable")
-    middle = ((np.arange(count) + 0.5) / count * places).astype(np.int64)
-    chosen = rank[:, order[middle]]
-    turn = np.argsort(np.argsort(chosen, axis=1, kind="stable"), axis=1, kind="stable")
-    return np.take_along_axis(slice_means(demands, weight, count), turn, axis=1)
+    totals = worth @ np.take_along_axis(fine, rank * FINE_SLICES // places, axis=1)
+    by_total = np.argsort(totals, kind="stable")
+    edges = np.arange(count + 1) * places // count
+    wanted = np.add.reduceat(totals[by_total], edges[:-1]) / np.diff(edges)
+    slices = slice_means(demands, weight, count)
+    best, least = slices, math.inf
+    for attempt in range(ATTEMPTS):
+        # one moment out of each equally likely part of the totals; the first attempt takes the middles
+        within = (0.5 + attempt * (GOLDEN + SILVER * np.arange(count))) % 1.0
+        moments = by_total[edges[:-1] + (within * np.diff(edges)).astype(np.int64)]
+        turn = np.argsort(np.argsort(rank[:, moments], axis=1, kind="stable"), axis=1, kind="stable")
+        found = np.take_along_axis(slices, turn, axis=1)
+        apart = float(np.sum((np.sort(worth @ found) - wanted) ** 2))
+        if apart < least:
+            best, least = found, apart
+    return best
