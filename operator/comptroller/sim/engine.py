@@ -15,10 +15,11 @@ A replica decodes at most `max_concurrency` requests. Who finds no place waits i
 places become free: at most so many that the expected number in flight at the end of the step fits. Who has waited for
 longer than the router's timeout gives up. A request's first token comes after its wait, its own prompt and one
 iteration; its time per output token is one iteration. Both are held against the objective with the iteration time of
-the step in which it enters.
+the step in which it enters. Waits are those of a fluid queue, exact between steps: arrivals of a step come evenly, and
+places become free evenly.
 
-Simplifications. The iteration time is that of the step and not of each moment; nothing varies within a step but through
-its counts, so waits shorter than a step are taken as none; all requests of a route have its mean lengths; prompts are
+Simplifications. The iteration time is that of the step and not of each moment; what varies within a step, and would let
+a request wait for a moment although the step as a whole has room, is not seen; all requests of a route have its mean lengths; prompts are
 not cached inside; replicas are as equal as the least busy can make them.
 """
 
@@ -99,6 +100,7 @@ class Engine:
         shape = speeds.slope_ms.shape
         self.in_flight: Ints = np.zeros(shape, dtype=np.int64)
         self.waiting: Ints = np.zeros((int(self.patience_steps.max(initial=1)) + 1, *shape), dtype=np.int64)  # [age]
+        self.cohort: Ints = np.zeros((len(self.waiting), shape[1]), dtype=np.int64)  # who came with them, by age
         self.iteration_ms: Floats = speeds.alpha_ms.copy()
         self.any_waiting = False
         self._times(np.zeros(shape[1]))
@@ -152,6 +154,8 @@ class Engine:
             return gone
         self.waiting[1:] = self.waiting[:-1].copy()
         self.waiting[0] = 0
+        self.cohort[1:] = self.cohort[:-1].copy()
+        self.cohort[0] = 0
         for route, patience in enumerate(self.patience_steps):
             over = self.waiting[patience:, route]
             gone[route] = over.sum(axis=0)
@@ -172,24 +176,45 @@ class Engine:
         return admitted, late
 
     def _admit_in_order(self, pool: int, budget: float, sent: Ints, admitted: Ints, late: Ints) -> None:
-        """First come, first served: the oldest of all routes first; of those of one age a random part."""
+        """First come, first served: the oldest of all routes first; of those of one age a random part.
+
+        Within a step arrivals come evenly, and places become free evenly after those that are free at its start; who
+        is the x-th in line therefore has a wait, and one between two steps is not a whole step long.
+        """
         self.waiting[0, :, pool] += sent[:, pool]
+        self.cohort[0, pool] += sent[:, pool].sum()
         admitted[:, pool] = 0
         cost = self.stay_new[:, pool]
         base_ms = self.speeds.prompt_ms[:, pool] + self.iteration_ms[pool]
+        spare_seconds = (self.speeds.first_token_ms[:, 0] - base_ms) / 1000.0
+        line = _Line(max(0.0, budget - self._freed(pool)), budget, self.step_seconds)
+        left = budget
         for age in range(len(self.waiting) - 1, -1, -1):
             want = self.waiting[age, :, pool]
             need = float((want * cost).sum())
             if need <= 0:
                 continue
-            taken = want.copy() if need <= budget else self._part(want, budget / need)
-            budget -= float((taken * cost).sum())
+            taken = want.copy() if need <= left else self._part(want, left / need)
+            took = float((taken * cost).sum())
+            size = float(self.cohort[age, pool])
+            first, last = 1.0 - want.sum() / size, 1.0 - (want.sum() - taken.sum()) / size
+            waits = line.waits(age, first, last, budget - left, budget - left + took)
+            late[:, pool] += self._late(taken, waits, spare_seconds)
+            left -= took
             self.waiting[age, :, pool] -= taken
             admitted[:, pool] += taken
-            slow = base_ms + 1000.0 * age * self.step_seconds > self.speeds.first_token_ms[:, 0]
-            late[:, pool] += np.where(slow, taken, 0)
-            if budget <= 0:
+            if left <= 0:
                 break
+
+    def _freed(self, pool: int) -> float:
+        """Places that are expected to become free during the step."""
+        return float((self.in_flight[:, pool] * (1.0 - self.stay[:, pool])).sum())
+
+    def _late(self, taken: Ints, waits: tuple[float, float], spare_seconds: Floats) -> Ints:
+        """How many of those taken, whose waits lie evenly between two, have waited longer than they may."""
+        shortest, longest = min(waits), max(waits)
+        part = np.clip((longest - spare_seconds) / max(longest - shortest, 1e-9), 0.0, 1.0)
+        return np.minimum(taken, np.floor(taken * part + self.random.random(len(taken))).astype(np.int64))
 
     def _part(self, want: Ints, part: float) -> Ints:
         exact = want * max(0.0, part)
@@ -225,7 +250,31 @@ class Engine:
     def queue(self, route: int, pool: int, count: int) -> None:
         """Lets requests wait at a pool that has no room for them; they are `count` new arrivals."""
         self.waiting[0, route, pool] += count
+        self.cohort[0, pool] += count
         self.any_waiting = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Places of one pool in one step: `free` at its start, `all` by its end, the others evenly between."""
+
+    free: float
+    all: float
+    step_seconds: float
+
+    def waits(self, age: int, first: float, last: float, begin: float, end: float) -> tuple[float, float]:
+        """How long the first and the last of some have waited who came `age` steps ago, as the parts `first` to `last`
+        of their step's arrivals, and now take the places `begin` to `end`."""
+        dt = self.step_seconds
+        return (
+            max(0.0, age * dt + self._moment(begin) - first * dt),
+            max(0.0, age * dt + self._moment(end) - last * dt),
+        )
+
+    def _moment(self, place: float) -> float:
+        if place <= self.free:
+            return 0.0
+        return self.step_seconds * min(1.0, (place - self.free) / max(self.all - self.free, 1e-9))
 
 
 def steps_of(seconds: float, step_seconds: float) -> int:
