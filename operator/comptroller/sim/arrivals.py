@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import zlib
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ def step_counts(
     counts = np.zeros(steps, dtype=np.int64)
     name = zlib.crc32(route.encode())
     edges = np.flatnonzero(np.diff(window, prepend=window[0] - 1, append=window[-1] + 1))
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         index = int(window[first])
         if not there[first] or not expected[first:last].any():
             continue

@@ -15,8 +15,8 @@ A replica decodes at most `max_concurrency` requests. Who finds no place waits i
 places become free: at most so many that the expected number in flight at the end of the step fits. Who has waited for
 longer than the router's timeout gives up. A request's first token comes after its wait, its own prompt and one
 iteration; its time per output token is one iteration. Both are held against the objective with the iteration time of
-the step in which it enters. Waits are those of a fluid queue, exact between steps: arrivals of a step come evenly, and
-places become free evenly.
+the step in which it enters. Waits are those of a fluid queue: arrivals of a step come evenly over it, and so do places
+become free, so that a wait of a second is a second although the step is longer.
 
 Simplifications. The iteration time is that of the step and not of each moment; what varies within a step, and would let
 a request wait for a moment although the step as a whole has room, is not seen; all requests of a route have its mean lengths; prompts are
@@ -142,7 +142,8 @@ class Engine:
         fast = (self.iteration_ms <= self.speeds.per_token_ms) & (
             self.speeds.prompt_ms + self.iteration_ms <= self.speeds.first_token_ms
         )
-        within = np.where(fast, admitted, 0) - (np.where(fast, late, 0) if late is not None else 0)
+        in_time = admitted if late is None else admitted - late
+        within: Ints = np.where(fast, in_time, 0)
         throughput = mean / self.service_seconds
         load = (throughput * self.speeds.replicas_per_rps).sum(axis=0)
         return Stepped(admitted, within, ended, mean, self.iteration_ms, np.minimum(load, serving))

@@ -61,8 +61,9 @@ class Fleet:
                     self.coming.remove(one)
                 gone[index] = max(0, surplus - len(mine))
         self.serving -= gone
-        for index in np.flatnonzero(gone):
-            self.leaving += [(now_seconds + LEAVING_SECONDS, int(index))] * int(gone[index])
+        for leaver in np.flatnonzero(gone):
+            index = int(leaver)
+            self.leaving += [(now_seconds + LEAVING_SECONDS, index)] * int(gone[index])
         return gone
 
     def advance(self, now_seconds: float) -> None:

@@ -52,7 +52,7 @@ class Gateway:
     ):
         self.policies, self.pools, self.random = policies, pools, random
         self.local_count = len(world.local)
-        keys = [pool.key for pool in (*world.local, *world.hosted)]
+        keys = [pool.key for pool in world.local] + [pool.key for pool in world.hosted]
         self.column = {key: index for index, key in enumerate(keys)}
         self.row = {route.key: index for index, route in enumerate(world.routes)}
         routes, backends = len(world.routes), len(keys)
@@ -162,10 +162,10 @@ class Gateway:
             for column in np.flatnonzero(share):
                 count -= self._try(row, int(column), int(share[column]), fits, free, hosted)
             open_ &= free >= 1
-        for column in self.reserves[row]:
+        for reserve in self.reserves[row]:
             if not count:
                 break
-            count -= self._try(row, column, count, fits, free, hosted)
+            count -= self._try(row, reserve, count, fits, free, hosted)
         return count
 
     def _try(self, row: int, column: int, count: int, fits: Ints, free: Floats, hosted: HostedApis) -> int:

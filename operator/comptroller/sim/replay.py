@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from comptroller.sim.score import FLIP_SECONDS, Books, Score, score
 from comptroller.sim.sovereignty import forbidden_pairs
 from comptroller.sim.stage import Stage
 from comptroller.sim.trace import DAY_SECONDS
-from comptroller.sim.world import Bound, Epoch, Floats, Ints, Windows, World
+from comptroller.sim.world import Bound, Epoch, Floats, Ints, Windows
 
 BOUND_WINDOW_SECONDS = 600.0
 SERIES_SECONDS = 600.0
@@ -38,7 +39,7 @@ PERIOD_SECONDS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0, "month": 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which stretch of the trace is run: scored from `start_seconds` to `end_seconds`, simulated from `warm_seconds`."""
+    """Which stretch of the trace is run: simulated from `warm_seconds`, scored from `start_seconds` to the end."""
 
     day: int
     warm_seconds: float
@@ -79,7 +80,7 @@ def draw(stage: Stage, span: Span, seed: int, step_seconds: float) -> Demand:
     lead, tail = steps_of(before, step_seconds), steps_of(startup + 2 * settings.rate_window_seconds, step_seconds)
     steps = steps_of(span.end_seconds - span.warm_seconds, step_seconds)
     first = span.warm_seconds - lead * step_seconds
-    moments = first + step_seconds * np.arange(lead + steps + tail)
+    moments: Floats = first + step_seconds * np.arange(lead + steps + tail, dtype=np.float64)
     factor = perturb.times_as_much(stage.scenario.spec.perturbations, moments - span.start_seconds)
     counts = np.array(
         [
@@ -97,15 +98,15 @@ def draw(stage: Stage, span: Span, seed: int, step_seconds: float) -> Demand:
 
 
 def epochs(stage: Stage, demand: Demand) -> tuple[Epoch, ...]:
-    """What the hindsight bound is told: the truth and the arrivals of the scored time, split where the truth changes."""
+    """What the hindsight bound is told: truth and arrivals of the scored time, split where the truth changes."""
     span, changes = demand.span, stage.scenario.spec.perturbations
     edges = [span.start_seconds, span.end_seconds]
     edges += [span.start_seconds + moment for moment in perturb.breaks(changes)]
     edges = sorted({one for one in edges if span.start_seconds <= one <= span.end_seconds})
     found = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         cuts = np.append(np.arange(start, end - 1e-6, BOUND_WINDOW_SECONDS), end)
-        rates = np.array([demand.arrived.rate(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]).T
+        rates = np.array([demand.arrived.rate(a, b) for a, b in pairwise(cuts)]).T
         world = perturb.world_at(stage.world, changes, start - span.start_seconds)
         found.append(Epoch(start - span.start_seconds, world, Windows(np.diff(cuts), rates)))
     return tuple(found)
@@ -128,7 +129,7 @@ class Replay:
         self.hosted = HostedApis(self.world, stage.asked, demand.step_seconds, self.random)
         self.gateway = Gateway(self.world, stage.policies, stage.pools, self.random)
         self.observer = Observer(stage, demand.arrived, demand.step_seconds, oracle=told_the_future)
-        keys = [pool.key for pool in (*self.world.local, *self.world.hosted)]
+        keys = [pool.key for pool in self.world.local] + [pool.key for pool in self.world.hosted]
         routes = [route.key for route in self.world.routes]
         self.forbidden = forbidden_pairs(stage.policies, stage.pools, routes, keys)
         self.books = Books.empty(len(routes), len(self.world.local))

@@ -227,22 +227,26 @@ def _wrong_names(
     known = f"(there are: {', '.join(routes) or 'none'})"
     if not policies:
         problems.append("manifests: there is no RoutingPolicy in them: without routes nobody asks. Add one")
-    for index, tier in enumerate(spec.demand.tiers):
-        if tier.template not in routes:
-            problems.append(f"demand.tiers[{index}].template: there is no route {tier.template} {known}")
-    for name in spec.demand.routes:
-        if name not in routes:
-            problems.append(f"demand.routes.{name}: there is no such route {known}")
+    problems += [
+        f"demand.tiers[{index}].template: there is no route {tier.template} {known}"
+        for index, tier in enumerate(spec.demand.tiers)
+        if tier.template not in routes
+    ]
+    problems += [f"demand.routes.{name}: no such route {known}" for name in spec.demand.routes if name not in routes]
     if not spec.demand.tiers and not spec.demand.routes:
         problems.append("demand: needs tiers or routes: without them no client of the file asks for anything")
-    classes = {one.class_ for one in spec.gpus}
-    for index, one in enumerate(spec.gpus):
-        if one.class_ not in spec.settings.gpu_classes:
-            problems.append(
-                f"gpus[{index}].class: {one.class_} is no GPU class of the settings "
-                f"(there are: {', '.join(sorted(spec.settings.gpu_classes))})"
-            )
-    names = {key.split("/", 1)[1] for key in pools}
+    known_classes = ", ".join(sorted(spec.settings.gpu_classes))
+    problems += [
+        f"gpus[{index}].class: {one.class_} is no GPU class of the settings (there are: {known_classes})"
+        for index, one in enumerate(spec.gpus)
+        if one.class_ not in spec.settings.gpu_classes
+    ]
+    return problems + _wrong_perturbations(spec, pools)
+
+
+def _wrong_perturbations(spec: ScenarioSpec, pools: Mapping[str, ModelPoolSpec]) -> list[str]:
+    names, classes = {key.split("/", 1)[1] for key in pools}, {one.class_ for one in spec.gpus}
+    problems = []
     for index, change in enumerate(spec.perturbations):
         if change.pool is not None and change.pool not in names:
             problems.append(f"perturbations[{index}].pool: there is no ModelPool {change.pool}")

@@ -42,8 +42,12 @@ class Books:
     @classmethod
     def empty(cls, routes: int, pools: int) -> Books:
         """Nothing has happened yet."""
-        counts = [np.zeros(routes, dtype=np.int64) for _ in range(6)]
-        return cls(*counts, np.zeros(routes), np.zeros(pools), flips=np.zeros(pools, dtype=np.int64))
+
+        def none() -> Ints:
+            return np.zeros(routes, dtype=np.int64)
+
+        flips = np.zeros(pools, dtype=np.int64)
+        return cls(none(), none(), none(), none(), none(), none(), np.zeros(routes), np.zeros(pools), flips=flips)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Puts a scenario and a demand file together: routes with their clients, scaled to the load, and the world that is true.
+"""Puts a scenario and a demand file together: routes with their clients, scaled to the load, and what is true.
 
 Which clients become routes, what the load is, and who has data rules follows from the whole file and not from the days
 that are run, so that day 7 is the same alone as beside day 8.

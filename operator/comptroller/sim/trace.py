@@ -84,11 +84,11 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
     first = text.lstrip()[:100_000].splitlines()[0] if text.strip() else ""
     names = [one.strip().lower() for one in first.split(",")]
     try:
-        if servegen.COLUMNS <= set(names):
+        if servegen.COLUMNS.issubset(names):
             return servegen.parse(text)
-        if azure.COLUMNS <= set(names):
+        if azure.COLUMNS.issubset(names):
             return azure.parse(text, pseudo_clients)
-        if first.startswith("{") and mooncake.FIELDS <= set(json.loads(first)):
+        if first.startswith("{") and mooncake.FIELDS.issubset(json.loads(first)):
             return mooncake.parse(text, pseudo_clients)
     except TraceError as error:
         raise TraceError(f"{path}: {error}") from error
