@@ -21,7 +21,7 @@ from comptroller.allocation.programme import LARGEST_STARTING_SHARE, Bounds, Cas
 from comptroller.allocation.snapshot import Snapshot
 
 YEAR_SECONDS = 365.0 * 86400.0
-LARGEST_LOSS_PROBABILITY = 0.1
+LARGEST_LOSS_PROBABILITY = 0.1  # of all classes together
 MOST_COLUMNS = 12_000  # of all cases together; larger fleets get fewer scenarios
 
 
@@ -78,7 +78,8 @@ def _losses(snapshot: Snapshot) -> list[tuple[float, Mapping[tuple[str, str], fl
         if total is None or per_node <= 0.0 or total < per_node:
             continue
         rate = snapshot.rules.node_losses_per_year * snapshot.rules.horizon_seconds / YEAR_SECONDS
-        probability = min(LARGEST_LOSS_PROBABILITY, rate * total / per_node)
+        probability = rate * total / per_node
         if probability > 0.0:
             found.append((probability, {group: 1.0 - per_node / total}))
-    return found
+    believed = min(1.0, LARGEST_LOSS_PROBABILITY / max(sum(one for one, _ in found), 1e-300))
+    return [(believed * probability, left) for probability, left in found]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import (
     BackendRule,
+    Budget,
     Demand,
     HostedPool,
     LocalPool,
     Measurement,
     Memory,
+    Outlook,
     Profile,
     Route,
     Rules,
@@ -61,6 +64,22 @@ def route(name: str = "chat", *pools: str, rps: float | Measurement = 1.0, **cha
         time_to_first_token_ms=800.0, time_per_output_token_ms=30.0,
     )  # fmt: skip
     return replace(one, **changes)
+
+
+def outlook(*scenarios: Mapping[str, float], probabilities: tuple[float, ...] = ()) -> Outlook:
+    """Equally likely scenarios, each the requests/s by name of the route."""
+    names = sorted({name for one in scenarios for name in one})
+    return Outlook(
+        probabilities or tuple(1.0 / len(scenarios) for _ in scenarios),
+        {f"ai/policy/{name}": tuple(float(one[name]) for one in scenarios) for name in names},
+    )
+
+
+def budget(left: float | Measurement, hours: float = 1.0, *names: str, **changes: Any) -> Budget:
+    """A binding budget of the named routes (`chat` unless given) with so many dollars left for so many hours."""
+    remaining = left if isinstance(left, Sample | Unknown) else Sample(float(left))
+    parts = {f"ai/policy/{name}": 1.0 for name in names or ("chat",)}
+    return replace(Budget("ai/policy", parts, remaining, 3600.0 * hours), **changes)
 
 
 def snapshot(*things: LocalPool | HostedPool | Route, gpus: float | Measurement = 64.0, **changes: Any) -> Snapshot:
