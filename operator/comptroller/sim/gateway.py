@@ -12,6 +12,7 @@ the processes of a router share their limits as if they were one; a plan is in f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,23 @@ class Routed:
     refused: Ints  # [route] shed, or nobody left
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A limit of requests in flight on a local pool for all routes of a router; some are assured places of their own."""
+
+    column: int
+    rows: Ints
+    limit: float
+    assured: Mapping[int, float]  # row -> places
+
+
+@dataclass(slots=True)
+class _Space:
+    """What is left of such a limit in this step, in requests in flight at its end."""
+
+    free: float
+
+
 class Gateway:
     """The routers of all policies, compiled into arrays; columns are local pools, then hosted ones."""
 
@@ -63,6 +81,7 @@ class Gateway:
         self.processes: Ints = np.ones(routes, dtype=np.int64)
         self.waits_at: list[int] = [-1] * routes
         self.in_force: dict[str, RouterPlan] = {}
+        self._shared: dict[str, list[_Shared]] = {}
         self._outside = [
             any(key in {pool.key for pool in world.hosted} for key in route.permitted) for route in world.routes
         ]
@@ -91,8 +110,20 @@ class Gateway:
             self.in_force[plan.name] = replace(before, replicas=plan.replicas)
             plan = self.in_force[plan.name]
         self.in_force[plan.name] = plan
+        rows = {route.name: self.row[f"{plan.namespace}/{plan.policy}/{route.name}"] for route in plan.routes}
         for route in plan.routes:
-            self._compile(self.row[f"{plan.namespace}/{plan.policy}/{route.name}"], route, plan.replicas)
+            self._compile(rows[route.name], route, plan.replicas)
+        everyone = np.array(list(rows.values()), dtype=np.int64)
+        self._shared[plan.name] = [
+            _Shared(
+                self.column[one.pool],
+                everyone,
+                float(one.max_concurrency * plan.replicas),
+                {rows[name]: float(places * plan.replicas) for name, places in one.assured if name in rows},
+            )
+            for one in plan.limits
+            if one.pool in self.column
+        ]
 
     def _compile(self, row: int, route: RouterRoute, processes: int) -> None:
         self.weights[row] = 0.0
@@ -124,6 +155,7 @@ class Gateway:
         room = np.hstack((engine.room(self.limits[:, :count], serving), hosted.room(self.limits[:, count:])))
         fits = np.minimum(sent, np.floor(np.minimum(room, 1e15) + self.random.random(room.shape))).astype(np.int64)
         fits = np.maximum(fits, 0)
+        spaces = self._share(fits, engine)
         for index in range(fits.shape[1] - count):
             wanted = fits[:, count + index]
             if wanted.any():
@@ -133,13 +165,48 @@ class Gateway:
         queued = np.zeros_like(arrivals)
         excess = todo - fits.sum(axis=1)
         for row in np.flatnonzero(excess):
-            left = self._pass_on(int(row), int(excess[row]), fits, room, hosted)
+            left = self._pass_on(int(row), int(excess[row]), fits, room, hosted, spaces, engine)
             if left and self.waits_at[row] >= 0:
                 queued[row] = left
                 engine.queue(int(row), self.waits_at[row], left)
             else:
                 refused[row] += left
         return Routed(fits[:, :count], fits[:, count:], queued, refused)
+
+    def _share(self, fits: Ints, engine: Engine) -> dict[tuple[int, int], _Space]:
+        """Cuts what does not fit into a pool's limit for all routes of a router: assured routes come first, of the
+        others each loses the same part. Returns what is left of each limit, by (route, local pool)."""
+        spaces: dict[tuple[int, int], _Space] = {}
+        if not self._shared:
+            return spaces
+        held = engine.in_flight * engine.stay
+        if engine.any_waiting:
+            held = held + engine.waiting_now()
+        for limits in self._shared.values():
+            for one in limits:
+                free = one.limit - float(held[one.rows, one.column].sum())
+                space = _Space(free)
+                cost = engine.stay_new[:, one.column]
+                for row, places in one.assured.items():
+                    certain = min(float(fits[row, one.column]), max(0.0, places - held[row, one.column]) / cost[row])
+                    space.free -= certain * cost[row]
+                others = one.rows[~np.isin(one.rows, list(one.assured))]
+                need = float((fits[others, one.column] * cost[others]).sum())
+                for row in one.assured:
+                    beyond = max(
+                        0.0, fits[row, one.column] - max(0.0, one.assured[row] - held[row, one.column]) / cost[row]
+                    )
+                    need += beyond * cost[row]
+                if need > max(space.free, 0.0):
+                    part = max(space.free, 0.0) / need
+                    fits[others, one.column] = np.floor(
+                        fits[others, one.column] * part + self.random.random(len(others))
+                    ).astype(np.int64)
+                    space.free = 0.0
+                else:
+                    space.free -= need
+                spaces.update(dict.fromkeys(((int(row), one.column) for row in one.rows), space))
+        return spaces
 
     def _drawn(self, todo: Ints) -> Ints:
         planned = self.weights.sum(axis=1) > 0
@@ -152,23 +219,45 @@ class Gateway:
             drawn[~planned] = 0
         return drawn
 
-    def _pass_on(self, row: int, count: int, fits: Ints, room: Floats, hosted: HostedApis) -> int:
+    def _pass_on(
+        self,
+        row: int,
+        count: int,
+        fits: Ints,
+        room: Floats,
+        hosted: HostedApis,
+        spaces: Mapping[tuple[int, int], _Space],
+        engine: Engine,
+    ) -> int:
         """Tries the other backends of a route in turn. Returns how many found nobody."""
         free = np.floor(np.minimum(room[row], 1e15)) - fits[row]
+        for column in range(self.local_count):
+            if (space := spaces.get((row, column))) is not None:
+                free[column] = min(free[column], math.floor(max(0.0, space.free) / engine.stay_new[row, column]))
         open_ = (self.weights[row] > 0) & (free >= 1)
         while count and open_.any():
             weights = np.where(open_, self.weights[row], 0.0)
             share = self.random.multinomial(count, weights / weights.sum())
-            for column in np.flatnonzero(share):
-                count -= self._try(row, int(column), int(share[column]), fits, free, hosted)
+            for chosen in np.flatnonzero(share).tolist():
+                count -= self._try(row, chosen, int(share[chosen]), fits, free, hosted, spaces, engine)
             open_ &= free >= 1
         for reserve in self.reserves[row]:
             if not count:
                 break
-            count -= self._try(row, reserve, count, fits, free, hosted)
+            count -= self._try(row, reserve, count, fits, free, hosted, spaces, engine)
         return count
 
-    def _try(self, row: int, column: int, count: int, fits: Ints, free: Floats, hosted: HostedApis) -> int:
+    def _try(
+        self,
+        row: int,
+        column: int,
+        count: int,
+        fits: Ints,
+        free: Floats,
+        hosted: HostedApis,
+        spaces: Mapping[tuple[int, int], _Space],
+        engine: Engine,
+    ) -> int:
         taken = int(min(count, max(0.0, free[column])))
         if taken and column >= self.local_count:
             only = np.zeros(len(self.shed), dtype=np.int64)
@@ -177,6 +266,8 @@ class Gateway:
             if answered < taken:
                 free[column] = 0.0
             taken = answered
+        if taken and (space := spaces.get((row, column))) is not None:
+            space.free -= taken * float(engine.stay_new[row, column])
         fits[row, column] += taken
         free[column] -= taken
         return taken
