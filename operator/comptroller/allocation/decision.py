@@ -60,6 +60,7 @@ class RoutePlan:
     usd_per_request: float
     reason: Reason
     message: str
+    latency_seconds: Mapping[str, float] = field(default_factory=dict)  # pool -> mean, of pools with a share
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def route_plan(outcome: Outcome, route: Route, shares: Mapping[str, float]) -> R
         usd_per_request=_usd_per_request(pairs, shares),
         reason=reason,
         message=f"{_message(outcome, route, shares, reason)}{_quality(outcome, route)}.",
+        latency_seconds={pool: pairs[pool].latency_seconds for pool in sorted(shares)},
     )
 
 

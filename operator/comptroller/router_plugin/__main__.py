@@ -32,10 +32,12 @@ def main() -> None:
     from litellm.proxy.proxy_cli import run_server
     from litellm.proxy.proxy_server import app
 
+    from .choice import choose_where_there_is_room
     from .gateway import Gateway
     from .live import Live, keep_wrong_requests_here
 
     keep_wrong_requests_here()
+    choose_where_there_is_room()
     live = Live(config, options.config)
     app.add_middleware(Gateway, live=live)
     arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]

@@ -22,6 +22,7 @@ class Route:
     workflow: str = ""
     step: str = ""
     shed_ratio: float = 0.0  # share of the requests that the plan has nobody for
+    waits: bool = False  # where all its pools are full: in the engine's queue, instead of a 429
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Config:
     router_settings: Mapping[str, Any]
     served: frozenset[str]  # routes with at least one backend
     prices: Mapping[str, tuple[float, float, float]]  # deployment -> US dollars per token: input, cached input, output
+    limits: Mapping[str, int]  # pool -> requests in flight of all routes of this process
+    assured: Mapping[str, int]  # deployment -> requests in flight that its route may have while the pool is full
+    heights: Mapping[str, int]  # deployment -> requests in flight of its route alone
 
     @classmethod
     def parse(cls, text: str) -> Config:
@@ -63,6 +67,7 @@ class Config:
                     str(one.get("workflow") or ""),
                     str(one.get("step") or ""),
                     float(one.get("shed_ratio") or 0.0),
+                    one.get("waits") is True,
                 )
                 for one in section["routes"]
             }
@@ -73,6 +78,7 @@ class Config:
                 for one in section.get("tenants") or []
             ]
             models = list(content["model_list"] or [])
+            limits = list(section.get("limits") or [])
             return cls(
                 digest=hashlib.sha256(text.encode()).hexdigest()[:16],
                 policy=str(section["policy"]),
@@ -84,6 +90,17 @@ class Config:
                 router_settings=dict(content.get("router_settings") or {}),
                 served=frozenset(one["model_name"] for one in models),
                 prices={one["model_info"]["id"]: _prices(one["litellm_params"]) for one in models},
+                limits={str(one["pool"]): int(one["max_concurrency"]) for one in limits},
+                assured={
+                    f"{one['pool']}/{route}": int(number)
+                    for one in limits
+                    for route, number in (one.get("assured") or {}).items()
+                },
+                heights={
+                    one["model_info"]["id"]: int(one["litellm_params"]["max_parallel_requests"])
+                    for one in models
+                    if one["litellm_params"].get("max_parallel_requests") is not None
+                },
             )
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error

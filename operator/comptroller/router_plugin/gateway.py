@@ -16,6 +16,7 @@ from .config import Config, Route, Tenant
 from .errors import Refusal
 from .keys import presented_key
 from .live import Live
+from .places import PLACE, Place
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -129,10 +130,14 @@ class Gateway:
         content = json.dumps(body).encode()
         gone = asyncio.Event()
         listening = asyncio.create_task(listen(receive, answer, gone))
+        place = Place(self.live.places)
+        mark = PLACE.set(place)
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
                 await self.app(forwarded(scope, path, content, admitted), replay(content, gone), answer.send)
             finally:
+                PLACE.reset(mark)
+                place.close()
                 listening.cancel()
                 answer.end()
 

@@ -17,6 +17,7 @@ from typing import Any
 from . import metrics
 from .config import Config, ConfigError
 from .keys import ANONYMOUS, KeyRing
+from .places import Places
 
 LOG = logging.getLogger("comptroller.router")
 POLL_SECONDS = 0.5
@@ -28,6 +29,7 @@ class Live:
     def __init__(self, config: Config, path: str) -> None:
         self.config = config
         self.keys = KeyRing(config.tenants)
+        self.places = Places(config)
         self._path = Path(path)
         self._seen = config.digest
         self._tell(config)
@@ -63,6 +65,7 @@ class Live:
             return
         self.keys = KeyRing(config.tenants)
         self.config = config
+        self.places.adopt(config)
         self._tell(config)
         metrics.RELOADS.labels("applied").inc()
         LOG.info("configuration %s is in force", config.digest)

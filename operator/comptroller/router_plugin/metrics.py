@@ -65,6 +65,16 @@ REQUEST_SECONDS = Histogram(
     buckets=SECONDS,
 )
 IN_FLIGHT = Gauge("comptroller_router_in_flight", "Requests that are being answered.", ["policy", "route"])
+POOL_IN_FLIGHT = Gauge(
+    "comptroller_router_pool_in_flight",
+    "Requests of all routes that are at a pool, from this router process.",
+    ["pool"],
+)
+POOL_FULL = Counter(
+    "comptroller_router_pool_full_total",
+    "Requests that found a pool full: they went to another one, waited in the engine's queue or were refused.",
+    ["pool"],
+)
 CONFIG_INFO = Gauge("comptroller_router_config_info", "1 for the configuration in force.", ["digest"])
 ROUTE_INFO = Gauge(
     "comptroller_router_route_info",

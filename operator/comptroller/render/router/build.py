@@ -15,13 +15,11 @@ from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
 from comptroller.render.errors import RenderError
 from comptroller.render.names import child_name
 from comptroller.render.pool import pool_address
+from comptroller.render.router.limits import planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
 
 MILLION = Decimal(1_000_000)
 THOUSAND = 1000
-HEADROOM = 1.25
-"""Routes that share a pool may each use a quarter more than their part of it: they do not all peak at once, and a queue
-in the engine is cheaper than a hosted answer."""
 REQUESTS_PER_SECOND_PER_REPLICA = 20.0
 """Of one router process: 28 were measured at full load."""
 
@@ -60,9 +58,13 @@ def build_plans(
     goes to all its permitted local pools in equal shares, hosted ones in reserve. Pools that are unknown or without a
     state are left out.
     """
-    builder = _Builder(namespace, pools, states, _pool_loads(routes))
+    builder = _Builder(namespace, pools, states)
     names = {False: router_name(name), True: router_name(name, restricted=True)}
     by_kind = {kind: [one for one in spec.routes if is_restricted(one) is kind] for kind in (False, True)}
+    planned = planned_in_flight(routes)
+    for one in spec.routes:
+        if f"{namespace}/{name}/{one.name}" not in routes:
+            planned |= {(f"{namespace}/{name}/{one.name}", pool): part for pool, part in builder.first(one).items()}
     plans = []
     for kind, members in by_kind.items():
         if not members:
@@ -75,6 +77,7 @@ def build_plans(
         if any(plan is not None and plan.requests_per_second is None for plan in decided.values()):
             replicas = max(replicas, min((current_replicas or {}).get(names[kind], 0), spec.router.replicas.max))
         built = tuple(builder.route(one, decided[one.name], restricted=kind, routers=replicas) for one in members)
+        places = builder.places()
         plans.append(
             RouterPlan(
                 name=names[kind],
@@ -93,6 +96,7 @@ def build_plans(
                 ),
                 keys=() if kind else builder.keys(members),
                 inside_pools=builder.inside_pools(members),
+                limits=pool_limits(f"{namespace}/{name}", built, planned, places, replicas, restricted=kind),
             )
         )
     return tuple(plans)
@@ -165,45 +169,24 @@ def router_replicas(requests_per_second: float, current: int | None, minimum: in
     return max(least, min(wanted, max(maximum, least)))
 
 
-def _pool_loads(routes: Mapping[str, RoutePlan]) -> dict[str, float]:
-    """Planned requests per second of each pool, over all policies. A route of unknown load counts as one."""
-    loads: dict[str, float] = {}
-    for plan in routes.values():
-        for pool, share in plan.shares.items():
-            loads[pool] = loads.get(pool, 0.0) + share * _load(plan)
-    return loads
-
-
-def _load(plan: RoutePlan) -> float:
-    return plan.requests_per_second or 1.0
-
-
 @dataclass(frozen=True, slots=True)
 class _Builder:
     namespace: str
     pools: Mapping[str, ModelPoolSpec]
     states: Mapping[str, BackendState]
-    loads: Mapping[str, float]
 
     def route(self, route: Route, plan: RoutePlan | None, *, restricted: bool, routers: int) -> RouterRoute:
-        usable = {
-            f"{self.namespace}/{backend.pool}": backend
-            for backend in reversed(route.backends)  # of two entries for one pool the first one counts
-            if self._usable(route, backend, restricted=restricted)
-        }
+        usable = self._usable_backends(route, restricted=restricted)
         shares = {pool: share for pool, share in (plan.shares if plan else {}).items() if pool in usable and share > 0}
         if plan is None:
-            inside = sorted(pool for pool in usable if self.pools[pool].local is not None)
-            shares = {pool: 1 / len(inside) for pool in inside}
+            shares = self.first(route)
         weights = thousandths(shares)
         reserve = self._reserve(route, plan, usable, weights)
         backends = [
-            self._backend(pool, usable[pool], weight, 1, route, plan, routers)
+            self._backend(pool, usable[pool], weight, 1, routers)
             for pool, weight in sorted(weights.items(), key=lambda item: (-item[1], item[0]))
         ]
-        backends += [
-            self._backend(pool, usable[pool], 0, order, route, plan, routers) for order, pool in enumerate(reserve, 2)
-        ]
+        backends += [self._backend(pool, usable[pool], 0, order, routers) for order, pool in enumerate(reserve, 2)]
         cache = route.prompt_cache
         return RouterRoute(
             name=route.name,
@@ -213,7 +196,23 @@ class _Builder:
             shed_ratio=round(plan.shed_ratio, 3) if plan else 0.0,
             cache_breakpoints=tuple(cache.breakpoints) if cache else (),
             cache_ttl=cache.ttl if cache and cache.ttl != "auto" else None,
+            waits=route.on_overload == "queue"
+            or (route.on_overload == "spill" and bool(backends) and all(one.inside for one in backends)),
         )
+
+    def first(self, route: Route) -> dict[str, float]:
+        """Shares before the first decision: equal parts of all local pools that are permitted."""
+        usable = self._usable_backends(route, restricted=True)
+        inside = sorted(pool for pool in usable if self.pools[pool].local is not None)
+        return {pool: 1 / len(inside) for pool in inside}
+
+    def places(self) -> dict[str, int]:
+        """Local pools -> how many requests they may have in flight, where that is known."""
+        return {
+            pool: state.max_concurrency * max(1, state.serving)
+            for pool, state in self.states.items()
+            if state.max_concurrency is not None and pool in self.pools and self.pools[pool].local is not None
+        }
 
     def inside_pools(self, routes: Sequence[Route]) -> tuple[tuple[str, int], ...]:
         """Every local pool that a route may use, also while it has no replica: the network policy must not lag
@@ -238,6 +237,13 @@ class _Builder:
         found = (_key(name, self.pools[f"{self.namespace}/{name}"]) for name in sorted(names))
         return tuple(key for key in found if key is not None)
 
+    def _usable_backends(self, route: Route, *, restricted: bool) -> dict[str, Backend]:
+        return {
+            f"{self.namespace}/{backend.pool}": backend
+            for backend in reversed(route.backends)  # of two entries for one pool the first one counts
+            if self._usable(route, backend, restricted=restricted)
+        }
+
     def _usable(self, route: Route, backend: Backend, *, restricted: bool) -> bool:
         key = f"{self.namespace}/{backend.pool}"
         pool = self.pools.get(key)
@@ -260,9 +266,7 @@ class _Builder:
                 reserve.append(pool)
         return reserve
 
-    def _backend(
-        self, key: str, backend: Backend, weight: int, order: int, route: Route, plan: RoutePlan | None, routers: int
-    ) -> RouterBackend:
+    def _backend(self, key: str, backend: Backend, weight: int, order: int, routers: int) -> RouterBackend:
         pool, state = self.pools[key], self.states[key]
         local, hosted = pool.local, pool.hosted
         adapter = backend.adapter if local is not None else None
@@ -276,33 +280,20 @@ class _Builder:
             key=_key(backend.pool, pool),
             weight=weight,
             order=order,
-            max_concurrency=self._limit(key, weight, route, plan, routers),
+            max_concurrency=self._limit(key, routers),
             input_usd_per_token=per_token(state.prices.input),
             cached_input_usd_per_token=per_token(state.prices.cached_input),
             output_usd_per_token=per_token(state.prices.output),
         )
 
-    def _limit(self, key: str, weight: int, route: Route, plan: RoutePlan | None, routers: int) -> int | None:
-        """Requests that one router process may have in flight on this backend.
-
-        A limit holds for one route in one process, so a local pool's concurrency is divided: by the route's part of the
-        pool's planned load (a reserve gets a quarter of the pool), with headroom, and by the number of processes.
-        3 replicas x 64 at once, the route being half of the load, 2 processes: 3 x 64 x 0.5 x 1.25 / 2 = 60. A hosted
-        pool is divided by the processes alone: it may have to carry everything, and says itself when it is too much. A
-        route that queues has no limit inside: the engine's own queue is where it waits.
-        """
-        state = self.states[key]
-        if state.max_concurrency is None:
+    def _limit(self, key: str, routers: int) -> int | None:
+        """Requests that one route in one process may have in flight at a hosted pool: an equal part of the API's limit
+        for each process. It may have to carry everything, and says itself when it is too much. Local pools are limited
+        for all routes together."""
+        limit = self.states[key].max_concurrency
+        if limit is None or self.pools[key].local is not None:
             return None
-        if self.pools[key].local is None:
-            return max(1, math.ceil(state.max_concurrency / routers))
-        if route.on_overload == "queue":
-            return None
-        total = self.loads.get(key, 0.0)
-        part = 0.25
-        if weight:
-            part = (weight / THOUSAND) * _load(plan) / total if plan and total > 0 else 1.0
-        return max(1, math.ceil(min(1.0, part * HEADROOM) * state.max_concurrency * max(1, state.serving) / routers))
+        return max(1, math.ceil(limit / routers))
 
 
 def _key(name: str, pool: ModelPoolSpec) -> SecretMount | None:

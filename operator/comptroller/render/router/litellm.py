@@ -126,8 +126,18 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
         "policy": f"{plan.namespace}/{plan.policy}",
         "kind": plan.kind,
         "routes": [
-            {"name": one.name, "workflow": one.workflow, "step": one.step, "shed_ratio": one.shed_ratio}
+            {
+                "name": one.name,
+                "workflow": one.workflow,
+                "step": one.step,
+                "shed_ratio": one.shed_ratio,
+                "waits": one.waits,
+            }
             for one in plan.routes
+        ],
+        "limits": [
+            {"pool": one.pool, "max_concurrency": one.max_concurrency, "assured": dict(one.assured)}
+            for one in plan.limits
         ],
         "tenants": [
             {"name": one.name, "keys": f"{KEYS_FOLDER}/{one.name}", "routes": list(one.routes) or None}

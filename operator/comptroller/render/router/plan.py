@@ -30,7 +30,7 @@ class RouterBackend:
     key: SecretMount | None
     weight: int  # share of the route in tenths of a percent, 0..1000
     order: int  # 1: planned; higher numbers are tried later
-    max_concurrency: int | None  # None: no limit known
+    max_concurrency: int | None  # of this route in one process; None: no limit but the pool's (`RouterPlan.limits`)
     input_usd_per_token: str  # decimal strings, exact
     cached_input_usd_per_token: str
     output_usd_per_token: str
@@ -47,6 +47,19 @@ class RouterRoute:
     shed_ratio: float = 0.0  # share of the requests that nobody can answer: refused at the door with 429
     cache_breakpoints: tuple[str, ...] = ()  # tools, system, lastMessage: where hosted caches break
     cache_ttl: str | None = None  # 5m or 1h; None: the provider's default
+    waits: bool = False  # where all its pools are full: in the engine's queue, instead of a 429
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimit:
+    """How many requests one process of the router may have in flight on a local pool, all its routes together.
+
+    A route may have its `assured` number of them even while the pool is full: it has no backend outside.
+    """
+
+    pool: str  # namespace/name
+    max_concurrency: int
+    assured: tuple[tuple[str, int], ...] = ()  # route -> requests in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +88,4 @@ class RouterPlan:
     inside_pools: tuple[
         tuple[str, int], ...
     ] = ()  # (ModelPool in the namespace, port of its pods): what egress may reach
+    limits: tuple[PoolLimit, ...] = ()  # local pools whose places are known

@@ -15,8 +15,8 @@ import yaml
 
 WEIGHT_BAND = 50
 """Thousandths of a route's requests that may go elsewhere than planned."""
-LIMIT_BAND = 0.2
-"""Of a concurrency limit: it has a quarter of headroom."""
+LIMIT_BAND = 0.1
+"""Of a concurrency limit: what stays in force too high for a while overfills its pool by no more than this."""
 SHED_BAND = 0.02
 
 
@@ -30,6 +30,7 @@ def says_the_same(new: str, in_force: str, *, blind: bool = False) -> bool:
         one, other = yaml.safe_load(new), yaml.safe_load(in_force)
         first, second = _by_id(one), _by_id(other)
         shed, shed_before = _shed(one), _shed(other)
+        limits, limits_before = _limits(one), _limits(other)
         rest, rest_before = _rest(one), _rest(other)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         return False
@@ -37,6 +38,8 @@ def says_the_same(new: str, in_force: str, *, blind: bool = False) -> bool:
         rest == rest_before
         and first.keys() == second.keys()
         and shed.keys() == shed_before.keys()
+        and limits.keys() == limits_before.keys()
+        and all(_near_limit(limits[key], limits_before[key], blind) for key in limits)
         and all(_near_entry(first[key], second[key], blind) for key in first)
         and all(
             abs(shed[key] - shed_before[key]) <= SHED_BAND and bool(shed[key]) is bool(shed_before[key]) for key in shed
@@ -52,8 +55,16 @@ def _shed(config: Mapping[str, Any]) -> dict[str, float]:
     return {one["name"]: float(one["shed_ratio"]) for one in config["x_comptroller"]["routes"]}
 
 
+def _limits(config: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """(pool, "") -> its limit, (pool, route) -> what the route is assured of."""
+    limits = config["x_comptroller"]["limits"]
+    whole = {(one["pool"], ""): int(one["max_concurrency"]) for one in limits}
+    return whole | {(one["pool"], route): int(number) for one in limits for route, number in one["assured"].items()}
+
+
 def _rest(config: Mapping[str, Any]) -> dict[str, Any]:
     section = dict(config["x_comptroller"])
+    section["limits"] = None
     section["routes"] = [{**one, "shed_ratio": None} for one in section["routes"]]
     return {**config, "model_list": len(config["model_list"]), "x_comptroller": section}
 
@@ -79,4 +90,4 @@ def _near_weight(weight: float, before: float) -> bool:
 def _near_limit(limit: int | None, before: int | None, blind: bool) -> bool:
     if limit is None or before is None:
         return limit is before
-    return blind or abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before))
+    return blind or abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before) - 1e-9)
