@@ -1,8 +1,8 @@
 """The independent auditor of plans: holds a decision against the raw specs, and refuses it whole.
 
 It shares no code with what builds decisions, on purpose: a mistake in one must not hide in the other. It imports
-nothing of this package but the decision's types, and has its own words for what data rules permit. `audit_router.py`
-and `audit_pod.py` do the same for what is rendered for the routers.
+nothing of this package but the decision's types, and has its own words for what data rules permit. `audit_router.py`,
+`audit_section.py` and `audit_pod.py` do the same for what is rendered for the routers.
 """
 
 from __future__ import annotations

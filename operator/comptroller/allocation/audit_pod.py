@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from comptroller.allocation.audit import Violation, pair_violations
-from comptroller.allocation.audit_router import KEYS_FOLDER, Kind, own_keys
+from comptroller.allocation.audit_router import own_keys
+from comptroller.allocation.audit_section import KEYS_FOLDER, Kind
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 

@@ -7,23 +7,21 @@ know (addresses, names of providers) is written down twice.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from comptroller.allocation.audit import Violation, pair_violations, stays_inside
+from comptroller.allocation.audit_section import Kind, is_amount, own_section
 from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 
-Kind = Literal["open", "restricted"]
 Secrets = Mapping[str, tuple[str, str]]
 """Environment variable of the router's pod -> the Secret and the key that it comes from."""
 
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _FROM_ENVIRONMENT = "os.environ/"
-KEYS_FOLDER = "/etc/comptroller/keys/"
 _SPOKEN: Mapping[Provider, str] = {
     Provider.OPENAI: "openai",
     Provider.OPENAI_COMPATIBLE: "openai",
@@ -57,9 +55,6 @@ _PARAMETERS = frozenset(
 )
 _AMOUNTS = frozenset(one for one in _PARAMETERS if "_cost" in one) | {"weight", "timeout"}
 _POINT = frozenset(("location", "role", "index", "control"))
-_OWN_SECTION = frozenset(("policy", "kind", "routes", "tenants", "elsewhere"))
-_OWN_ROUTE = frozenset(("name", "workflow", "step", "shed_ratio"))
-_OWN_TENANT = frozenset(("name", "keys", "routes"))
 _SETTINGS: Mapping[str, frozenset[str]] = {
     "router_settings": frozenset(
         (
@@ -124,7 +119,7 @@ def audit_router_config(
         seen.add(identity or "")
         found += _entry(f"model_list[{index}]", entry, namespace, policy, pools, kind, secrets)
     found += _sections(rendered)
-    found += _own_section(rendered.get("x_comptroller"), policy, kind, name)
+    found += own_section(rendered.get("x_comptroller"), policy, kind, name)
     allowed = {f"model_list[{index}].litellm_params.{key}" for index in range(len(entries)) for key in _KEY_FIELDS}
     for path in _environment_reads(rendered, ""):
         if kind == "restricted":
@@ -182,7 +177,7 @@ def _parameters(field: str, parameters: Mapping[str, Any], route: Route, spec: M
     for key in sorted({*parameters} - _PARAMETERS, key=str):
         yield Violation(f"{field}.{key}", "is no parameter that may be rendered")
     for key in sorted(_AMOUNTS & {*parameters}):
-        if not _is_amount(parameters[key]):
+        if not is_amount(parameters[key]):
             yield Violation(f"{field}.{key}", f"{parameters[key]!r} is no number from 0 on")
     if "weight" not in parameters:
         yield Violation(f"{field}.weight", "is missing: a reserve would get as much as any other")
@@ -290,50 +285,6 @@ def _sections(rendered: Mapping[str, Any]) -> Iterator[Violation]:
         settings = rendered.get(section)
         if isinstance(settings, Mapping) and settings.get(name) != value:
             yield Violation(f"{section}.{name}", f"must be {value}")
-
-
-def _own_section(section: Any, policy: RoutingPolicySpec, kind: Kind, name: str) -> Iterator[Violation]:
-    """What the plugin reads: who may ask for what, and what is shed."""
-    try:
-        routes = [(str(one["name"]), one.get("shed_ratio")) for one in section["routes"]]
-        tenants = [(str(one["name"]), one["keys"], one.get("routes")) for one in section["tenants"]]
-        elsewhere = dict(section["elsewhere"])
-        said = (section["policy"], section["kind"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        yield Violation("x_comptroller", "cannot be read")
-        return
-    parts = [(section, _OWN_SECTION), *((one, _OWN_ROUTE) for one in section["routes"])]
-    for part, may in (*parts, *((one, _OWN_TENANT) for one in section["tenants"])):
-        for key in sorted({*part} - may, key=str):
-            yield Violation(f"x_comptroller.{key}", "is nothing that may be rendered")
-    if said != (name, kind):
-        yield Violation("x_comptroller", f"{said[0]} ({said[1]}) is not {name} ({kind})")
-    known = [one.name for one in policy.routes]
-    for route, shed in routes:
-        if route not in known or sum(1 for one, _ in routes if one == route) > 1:
-            yield Violation(f"x_comptroller.routes[{route}]", "is no route of the policy, or stands there twice")
-        if not _is_amount(shed) or shed > 1:
-            yield Violation(f"x_comptroller.routes[{route}].shed_ratio", f"{shed!r} is not between 0 and 1")
-    wanted = [(one.name, f"{KEYS_FOLDER}{one.name}", list(one.routes) or None) for one in policy.tenants]
-    if sorted(tenants, key=str) != sorted(wanted, key=str):
-        yield Violation("x_comptroller.tenants", "are not the tenants of the policy with their routes")
-    namespace = name.split("/", 1)[0]
-    for route, address in elsewhere.items():
-        if route not in known or not _is_router(address, namespace):
-            yield Violation(f"x_comptroller.elsewhere[{route}]", f"{address} is no router of this policy")
-
-
-def _is_router(address: Any, namespace: str) -> bool:
-    try:
-        parts = urlsplit(str(address))
-    except ValueError:
-        return False
-    ends = tuple(f".{namespace}.svc{rest}" for rest in ("", ".cluster.local"))
-    return parts.scheme == "http" and parts.username is None and (parts.hostname or "").endswith(ends)
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _environment_reads(value: Any, path: str) -> Iterator[str]:

@@ -171,6 +171,9 @@ FIRST = ("model_list", 0, "litellm_params")
         (("x_comptroller", "elsewhere"), {"chat": "http://evil.com/v1"}, "is no router of this policy"),
         (("x_comptroller", "routes"), [{"name": "chat", "shed_ratio": 2.0}], "is not between 0 and 1"),
         (("x_comptroller",), None, "cannot be read"),
+        (("x_comptroller", "limits"), [{"pool": "ai/third", "max_concurrency": 1}], "is no limit of a pool"),
+        (("x_comptroller", "limits"), [{"pool": "ai/own", "max_concurrency": "9"}], "is no limit of a pool"),
+        (("x_comptroller", "limits"), [{"pool": "ai/own", "max_concurrency": 1, "assured": {"x": 1}}], "is no limit"),
         (("model_list", 0), entry("secret", "api", api_base=INSIDE_ADDRESS), "may not know the hosted pool api"),
         (("model_list", 0, "model_name"), "chat", "is not the route that its id"),
         (("model_list", 0, "model_name"), "*", "is not the route that its id"),
@@ -293,15 +296,11 @@ def test_a_route_that_would_rather_wait_is_not_sent_out(word: str) -> None:
     assert [one.meaning for one in found] == [f"onOverload is {word}, yet ai/api is a hosted API"]
 
 
-@pytest.mark.parametrize("name", ["audit", "audit_router", "audit_pod"])
+@pytest.mark.parametrize("name", ["audit", "audit_router", "audit_section", "audit_pod"])
 def test_the_auditor_shares_no_code_with_the_builders(name: str) -> None:
     tree = ast.parse((Path(comptroller.__file__).parent / "allocation" / f"{name}.py").read_text())
     imported = {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
     ours = {
         one for one in imported if one and one.startswith("comptroller.") and not one.startswith("comptroller.api.")
     }
-    assert ours <= {
-        "comptroller.allocation.decision",
-        "comptroller.allocation.audit",
-        "comptroller.allocation.audit_router",
-    }
+    assert {one.rpartition(".")[2].split("_")[0] for one in ours} <= {"audit", "decision"}

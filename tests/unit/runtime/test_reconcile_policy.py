@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from comptroller.allocation.audit_pod import secrets_of
-from comptroller.allocation.audit_router import Kind, audit_router_config
+from comptroller.allocation.audit_router import audit_router_config
+from comptroller.allocation.audit_section import Kind
 from comptroller.allocation.decision import RoutePlan
 from comptroller.api.parse import parse_spec
 from comptroller.api.routingpolicy import RoutingPolicySpec
