@@ -19,8 +19,8 @@ the step in which it enters. Waits are those of a fluid queue: arrivals of a ste
 become free, so that a wait of a second is a second although the step is longer.
 
 Simplifications. The iteration time is that of the step and not of each moment; what varies within a step, and would let
-a request wait for a moment although the step as a whole has room, is not seen; all requests of a route have its mean lengths; prompts are
-not cached inside; replicas are as equal as the least busy can make them.
+a request wait for a moment although the step as a whole has room, is not seen; all requests of a route have its mean
+lengths; prompts are not cached inside; replicas are as equal as the least busy can make them.
 """
 
 from __future__ import annotations
