@@ -22,6 +22,7 @@ def profile_of(spec: ModelPoolSpec, gpu: GpuClass) -> Profile:
             float(declared.gamma_ms),
             declared.max_concurrency,
             "declared",
+            root_ms=float(declared.root_ms or 0),
         )
     billions = float(spec.model.parameters_billions or 8)
     factor = max(0.1, billions / 8 / max(1, local.accelerator.count))

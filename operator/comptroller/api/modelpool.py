@@ -258,7 +258,7 @@ class ReplicaBounds(ApiModel):
 
 
 class Performance(ApiModel):
-    """A first guess of the iteration time T(b) = alpha + b (beta (in+out)/(out+1) + gamma (in + out/2)).
+    """A first guess of the iteration time T(b) = alpha + root sqrt(b) + b (beta (in+out)/(out+1) + gamma (in + out/2)).
 
     b requests are decoded together; in and out are their prompt and answer lengths in tokens. The operator learns the
     real numbers from the engine's own measurements.
@@ -272,6 +272,11 @@ class Performance(ApiModel):
     )
     gamma_ms: PositiveNumber = Field(
         description="Added time per context token in the batch, in milliseconds.", examples=["0.0004"]
+    )
+    root_ms: PositiveNumber | None = Field(
+        default=None,
+        description="Added time per square root of the batch, in milliseconds; for mixtures of experts.",
+        examples=["1.3"],
     )
     max_concurrency: int = Field(
         ge=1, le=4096, description="Requests that one replica decodes at the same time.", examples=["128"]
@@ -648,6 +653,7 @@ class PerformanceStatus(ApiModel):
     alpha_ms: Figure | None = Field(default=None, description="Fixed time of one decoding step, in milliseconds.")
     beta_ms: Figure | None = Field(default=None, description="Added time per request in the batch, in milliseconds.")
     gamma_ms: Figure | None = Field(default=None, description="Added time per context token, in milliseconds.")
+    root_ms: Figure | None = Field(default=None, description="Added time per square root of the batch.")
     max_requests_per_second: Figure | None = Field(
         default=None, description="Requests per second of one replica at the strictest route's objective."
     )
@@ -656,6 +662,9 @@ class PerformanceStatus(ApiModel):
         description="Where the numbers come from: the spec, the engine's measurements, or the GPU class.",
     )
     samples: int | None = Field(default=None, description="Number of measurements behind learned numbers.")
+    confidence: Figure | None = Field(
+        default=None, description="0 to 1: how far measurements bear the numbers out; from 0.5 on they are used."
+    )
 
 
 class PoolSummary(ApiModel):

@@ -19,6 +19,7 @@ from comptroller.kube.store import ClusterStore
 RELATIVE_CHANGE = 0.2
 SMALLEST_CHANGE = {
     "requestsPerSecond": 0.2,
+    "confidence": 0.1,
     "share": 0.05,
     "spillRatio": 0.02,
     "shedRatio": 0.01,
@@ -33,6 +34,7 @@ READINGS = frozenset(
         "allocationUsdPerMillionTokens",
         "baselineUsd",
         "breakEvenUtilisation",
+        "confidence",
         "decisions",
         "etaSeconds",
         "explained",
@@ -42,6 +44,7 @@ READINGS = frozenset(
         "ratio",
         "reason",
         "requestsPerSecond",
+        "samples",
         "saved",
         "shadowPriceUsdPerGpuHour",
         "share",

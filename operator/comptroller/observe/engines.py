@@ -22,11 +22,29 @@ PROMPT_TOKENS: Final = (
     "llamacpp:prompt_tokens_total",
     "llamacpp:prompt_tokens_cached_total",
 )
+# time between tokens, as the requests meet it: seconds over tokens
+TOKEN_SECONDS: Final = (
+    "vllm:inter_token_latency_seconds_sum",
+    "sglang:inter_token_latency_seconds_sum",
+    "llamacpp:tokens_predicted_seconds_total",
+)
+TIMED_TOKENS: Final = (
+    "vllm:inter_token_latency_seconds_count",
+    "sglang:inter_token_latency_seconds_count",
+    "llamacpp:tokens_predicted_total",
+)
 
 
 def by_pod(names: tuple[str, ...]) -> str:
     """A gauge of each replica, whatever its engine."""
     return f'sum by (namespace, pool, pod) ({{__name__=~"{"|".join(names)}", pool!=""}})'
+
+
+def mean_by_pod(names: tuple[str, ...], window_seconds: int) -> str:
+    """The mean of a gauge over a window, of each replica."""
+    return (
+        f'sum by (namespace, pool, pod) (avg_over_time({{__name__=~"{"|".join(names)}", pool!=""}}[{window_seconds}s]))'
+    )
 
 
 def rate_by_pool(names: tuple[str, ...], window_seconds: int) -> str:

@@ -36,6 +36,11 @@ class Measurements:
     cached_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     prompt_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     hosted_latency_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
+    running: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool, pod)
+    token_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    timed_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
+    pool_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool, kind) per second
+    answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
 
 
 async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Measurements:
@@ -75,6 +80,17 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         ),
         "cached_tokens": (engines.rate_by_pool(engines.CACHED_TOKENS, window), ("namespace", "pool")),
         "prompt_tokens": (engines.rate_by_pool(engines.PROMPT_TOKENS, window), ("namespace", "pool")),
+        "answered_by_pool": (
+            f'sum by (pool) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
+            ("pool",),
+        ),
+        "running": (engines.mean_by_pod(engines.RUNNING, window), ("namespace", "pool", "pod")),
+        "token_seconds": (engines.rate_by_pool(engines.TOKEN_SECONDS, window), ("namespace", "pool")),
+        "timed_tokens": (engines.rate_by_pool(engines.TIMED_TOKENS, window), ("namespace", "pool")),
+        "pool_tokens": (
+            f"sum by (pool, kind) (rate(comptroller_router_tokens_total[{window}s]))",
+            ("pool", "kind"),
+        ),
         "hosted_latency_seconds": (
             f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "
             f"(sum by (pool) (rate(comptroller_router_request_seconds_count[{shape}s])) > 0)",

@@ -180,7 +180,7 @@ def _local_pool(
             for one in found.starting
         ),
         previous=previous_replicas(store, state, key),
-        profile=profile_of(spec, gpu),
+        profile=state.speeds[key].used if key in state.speeds else profile_of(spec, gpu),
         startup_seconds=startup,
         idle_usd_per_replica_hour=float(power.idle_usd_per_hour),
         busy_extra_usd_per_replica_hour=float(power.busy_extra_usd_per_hour),

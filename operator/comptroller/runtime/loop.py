@@ -19,6 +19,7 @@ from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.specs import read_specs
+from comptroller.runtime.speeds import speeds_after
 from comptroller.runtime.state import Picture
 
 log = logging.getLogger("comptroller.loop")
@@ -73,6 +74,8 @@ class DecisionLoop:
         seen = not isinstance(measured.router_age_seconds, Unknown) and len(measured.router_age_seconds) > 0
         if seen and context.state.first_data_seconds is None:
             context.state.first_data_seconds = now
+        state = context.state
+        state.speeds = speeds_after(state.speeds, context.store, specs, context.settings, measured, now)
         # 3. Freeze a snapshot and decide on it.
         replicas = replicas_by_pool(context.store)
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)

@@ -30,6 +30,8 @@ class Metrics:
     spill: Gauge = field(init=False)
     usd_per_hour: Gauge = field(init=False)
     shadow_price: Gauge = field(init=False)
+    speed_confidence: Gauge = field(init=False)
+    iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,18 @@ class Metrics:
             ["gpu_class", "site"],
             registry=own,
         )
+        self.speed_confidence = Gauge(
+            "comptroller_pool_speed_confidence",
+            "How far the engine's own measurements bear the pool's speed profile out, 0 to 1.",
+            ["namespace", "pool", "source"],
+            registry=own,
+        )
+        self.iteration = Gauge(
+            "comptroller_pool_profile_ms",
+            "The speed profile that the decision reckons with.",
+            ["namespace", "pool", "coefficient"],
+            registry=own,
+        )
         self.unknown = Gauge(
             "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own
         )
@@ -99,12 +113,18 @@ class Metrics:
         self.unknown.set(len(decision.unknowns))
         for gauge in (self.replicas, self.demand, self.share, self.spill, self.shadow_price, self.hit_ratio):
             gauge.clear()
+        self.speed_confidence.clear()
+        self.iteration.clear()
         for pool in snapshot.local_pools:
             namespace, name = pool.key.split("/", 1)
             self.replicas.labels(namespace, name, "ready").set(pool.serving)
             self.replicas.labels(namespace, name, "starting").set(len(pool.starting))
             if isinstance(hits := prefix_hit_ratio(measured, pool.key), Sample):
                 self.hit_ratio.labels(namespace, name).set(hits.value)
+            profile = pool.profile
+            self.speed_confidence.labels(namespace, name, profile.source).set(profile.confidence)
+            for coefficient in ("alpha", "beta", "gamma", "root"):
+                self.iteration.labels(namespace, name, coefficient).set(getattr(profile, f"{coefficient}_ms"))
             if target := decision.pools.get(pool.key):
                 self.replicas.labels(namespace, name, "desired").set(target.replicas)
         for route in snapshot.routes:

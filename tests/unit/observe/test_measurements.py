@@ -9,6 +9,7 @@ import pytest
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
 from comptroller.api.settings import PrometheusSettings
+from comptroller.observe import engines
 from comptroller.observe.measurements import (
     Measurements,
     arrivals_of,
@@ -157,6 +158,10 @@ class Notebook:
         return Unknown("down") if "num_requests_waiting" in expression else {}
 
 
+def dialects(*names: str) -> str:
+    return " or ".join(f'label_replace(rate({one}{{pool!=""}}[60s]), "dialect", "{one}", "", "")' for one in names)
+
+
 # Each was run on Prometheus 2.42 with promtool over series of all three engines; a change here wants the same again.
 QUERIES = {
     "router_age_seconds": "min by (policy, route) (time() - timestamp(comptroller_router_route_info))",
@@ -191,6 +196,12 @@ QUERIES = {
     '"dialect", "llamacpp:prompt_tokens_total", "", "") or '
     'label_replace(rate(llamacpp:prompt_tokens_cached_total{pool!=""}[60s]), '
     '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
+    "answered_by_pool": 'sum by (pool) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
+    "running": 'sum by (namespace, pool, pod) (avg_over_time({__name__=~"vllm:num_requests_running|'
+    'sglang:num_running_reqs|llamacpp:requests_processing", pool!=""}[60s]))',
+    "token_seconds": f"sum by (namespace, pool) ({dialects(*engines.TOKEN_SECONDS)})",
+    "timed_tokens": f"sum by (namespace, pool) ({dialects(*engines.TIMED_TOKENS)})",
+    "pool_tokens": "sum by (pool, kind) (rate(comptroller_router_tokens_total[60s]))",
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
 }

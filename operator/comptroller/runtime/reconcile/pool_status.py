@@ -114,9 +114,11 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
             "alphaMs": decimal_text(profile.alpha_ms),
             "betaMs": decimal_text(profile.beta_ms),
             "gammaMs": decimal_text(profile.gamma_ms),
+            **({"rootMs": decimal_text(profile.root_ms)} if profile.root_ms else {}),
             "maxRequestsPerSecond": decimal_text(target.capacity_requests_per_second),
             "source": profile.source,
             "samples": profile.samples,
+            "confidence": ratio_text(profile.confidence),
         },
         **(
             {"startupSeconds": round(measured_startup)}
