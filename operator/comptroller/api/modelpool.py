@@ -603,15 +603,40 @@ class ReplicaStatus(ApiModel):
     starting: int | None = Field(default=None, description="Replicas that exist and are not ready yet.")
 
 
+class AlternativeStatus(ApiModel):
+    """What else could have been done with the whole fleet, predicted."""
+
+    name: str = Field(max_length=63, description="previous plan, or all hosted.")
+    usd_per_hour: Figure | None = Field(default=None, description="What it would cost, in US dollars per hour.")
+    more_usd_per_hour: Figure | None = Field(default=None, description="The same less what the plan costs.")
+    unanswered_requests_per_second: Figure | None = Field(default=None, description="What nobody would answer.")
+
+
+class BridgeStatus(ApiModel):
+    """What hosted pools carry until starting replicas are ready."""
+
+    ready_at: Timestamp | None = Field(default=None, description="When the last of them is expected.")
+    requests_per_second: Figure | None = Field(default=None, description="What spills meanwhile.")
+    usd_per_hour: Figure | None = Field(default=None, description="What that costs.")
+    pools: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=8)] | None = Field(
+        default=None, description="Where it goes."
+    )
+
+
 class AllocationStatus(ApiModel):
     """The newest decision on this pool, in words."""
 
     desired: int | None = Field(default=None, description="Replicas that the decision wants.")
+    previous: int | None = Field(default=None, description="What was wanted before since.")
     since: Timestamp | None = Field(default=None, description="When desired last changed.")
     reason: str | None = Field(default=None, max_length=128, description="One word why.", examples=["DemandServed"])
     message: str | None = Field(default=None, max_length=1024, description="One sentence why, with numbers.")
     explained: str | None = Field(
-        default=None, max_length=4096, description="The alternatives and what they would cost."
+        default=None, max_length=4096, description="What bridges, what else could be done, what a GPU is worth."
+    )
+    bridge: BridgeStatus | None = Field(default=None, description="What spills while replicas start.")
+    alternatives: Annotated[list[AlternativeStatus], Field(max_length=4)] | None = Field(
+        default=None, description="What else could have been done."
     )
     requests_per_second: Figure | None = Field(
         default=None, description="Requests per second that the plan sends here."
@@ -641,6 +666,12 @@ class EconomicsStatus(ApiModel):
     )
     shadow_price_usd_per_gpu_hour: Figure | None = Field(
         default=None, description="What one more GPU of this class would be worth, in US dollars per hour."
+    )
+    owning_usd_per_gpu_hour: Figure | None = Field(
+        default=None, description="What owning one GPU costs per hour, allocation basis, under full load."
+    )
+    payback_days: Figure | None = Field(
+        default=None, description="After how many days one more GPU has earned its price; absent: never."
     )
     price_source: str | None = Field(
         default=None, max_length=128, description="Where a hosted price comes from, with its version."

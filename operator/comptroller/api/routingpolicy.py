@@ -27,7 +27,7 @@ from comptroller.api.fields import (
     by_key,
     rule,
 )
-from comptroller.api.modelpool import Perimeter, ReplicaBounds
+from comptroller.api.modelpool import AlternativeStatus, Perimeter, ReplicaBounds
 from comptroller.api.podparts import Annotations, Labels, Resources
 
 
@@ -386,6 +386,16 @@ class DecisionStatus(ApiModel):
     id: str = Field(max_length=63, description="Its number, as in the log.")
     at: Timestamp = Field(description="When it was made.")
     message: str = Field(max_length=1024, description="What changed and why.")
+    rung: str | None = Field(
+        default=None, max_length=63, description="How it was found: milp, routing-lp, greedy or hold."
+    )
+    inputs: str | None = Field(default=None, max_length=63, description="Digest of what it was decided from.")
+    usd_per_hour: Figure | None = Field(
+        default=None, description="Predicted cost of the whole fleet, in US dollars per hour, marginal basis."
+    )
+    realised_usd_per_hour: Figure | None = Field(
+        default=None, description="What its interval cost; absent: not over yet, or not measured throughout."
+    )
 
 
 class Totals(ApiModel):
@@ -419,6 +429,9 @@ class RoutingPolicyStatus(ApiModel):
         default=None, description="What each tenant has spent.", json_schema_extra=by_key("name")
     )
     savings: SavingsStatus | None = Field(default=None, description="Money spent against the baseline.")
+    alternatives: Annotated[list[AlternativeStatus], Field(max_length=4)] | None = Field(
+        default=None, description="What else could have been done with the whole fleet."
+    )
     decisions: Annotated[list[DecisionStatus], Field(max_length=10)] | None = Field(
         default=None, description="The last ten decisions, newest first."
     )

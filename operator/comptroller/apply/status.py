@@ -32,7 +32,9 @@ READINGS = frozenset(
     (
         "actualUsd",
         "allocationUsdPerMillionTokens",
+        "alternatives",
         "baselineUsd",
+        "bridge",
         "breakEvenUtilisation",
         "confidence",
         "decisions",
@@ -41,6 +43,7 @@ READINGS = frozenset(
         "inside",
         "maxRequestsPerSecond",
         "message",
+        "paybackDays",
         "ratio",
         "reason",
         "requestsPerSecond",
@@ -68,7 +71,7 @@ READINGS = frozenset(
 
 OWN_CONDITIONS = frozenset(one.value for one in ConditionType)
 
-WORDS = frozenset({"lastTransitionTime", "message", "explained"})
+WORDS = frozenset({"lastTransitionTime", "message", "explained", "alternatives", "bridge", "paybackDays"})
 """Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
 
 NO_NEWS = WORDS | {"conditions"}  # conditions are compared apart: the server's list may be longer and in another order

@@ -40,6 +40,7 @@ class Measurements:
     token_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     timed_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     pool_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool, kind) per second
+    spent_usd_per_second: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
     answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
 
 
@@ -80,6 +81,7 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         ),
         "cached_tokens": (engines.rate_by_pool(engines.CACHED_TOKENS, window), ("namespace", "pool")),
         "prompt_tokens": (engines.rate_by_pool(engines.PROMPT_TOKENS, window), ("namespace", "pool")),
+        "spent_usd_per_second": (f"sum by (pool) (rate(comptroller_router_usd_total[{window}s]))", ("pool",)),
         "answered_by_pool": (
             f'sum by (pool) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
             ("pool",),

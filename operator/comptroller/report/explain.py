@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from comptroller.allocation.words import number, usd
+from comptroller.allocation.words import usd
 from comptroller.report.explain_data import leaving_text, restricted_routes
 from comptroller.report.explain_sentences import clock, else_text, entry_text, figure, gpu_text, until_text
 
@@ -134,19 +134,17 @@ def _local_title(allocation: Item, now: datetime) -> str:
 
 
 def _hosted_title(status: Item) -> str:
-    allocation, economics = status.get("allocation") or {}, status.get("economics") or {}
-    if not allocation:
+    if not status.get("allocation"):
         return "Nothing is decided yet."
-    rate, money = figure(allocation.get("requestsPerSecond")), figure(economics.get("usdPerHour"))
-    per_token = figure(economics.get("usdPerMillionTokens"))
-    text = f"Carries {number(rate or 0.0)} rps at {usd(money or 0.0)}/h"
-    return f"{text}." if per_token is None else f"{text} ({usd(per_token)} per million tokens)."
+    price = figure((status.get("economics") or {}).get("usdPerMillionTokens"))
+    return "A hosted API." if price is None else f"A hosted API at {usd(price)} per million tokens."
 
 
 def _policy_title(policy: Item, totals: Item) -> str:
     if not totals:
         return "Nothing is decided yet."
-    parts = [f"{totals.get('routes', 0)} routes", f"{totals.get('requestsPerSecond', '0')} rps"]
+    count = totals.get("routes", 0)
+    parts = [f"{count} route{'' if count == 1 else 's'}", f"{totals.get('requestsPerSecond', '0')} rps"]
     for name, words in (
         ("inside", "{} inside"),
         ("slo", "{} within the objective"),

@@ -58,7 +58,7 @@ def gpu_text(name: str | None, economics: Item) -> str | None:
     days = figure(economics.get("paybackDays"))
     if worth is None or not name:
         return None
-    text = f"One more {name} here would be worth {f'{usd(worth)}/h' if worth >= 0.005 else 'nothing'}"
+    text = f"One more {name} here would be worth {f'{usd(worth)}/h' if worth >= 0.005 else 'nothing now'}"
     if owning is None:
         return f"{text}."
     text = f"{text}; owning one costs {usd(owning)}/h"

@@ -103,4 +103,5 @@ def totals_text(found: Mapping[str, Any]) -> str:
         "hosted APIs (marginal basis: power, rent and tokens)"
     )
     missing = len(found["unknown"])
-    return f"{text}; {number(missing)} pools say nothing yet." if missing else f"{text}."
+    many = "pool says" if missing == 1 else "pools say"
+    return f"{text}; {number(missing)} {many} nothing yet." if missing else f"{text}."

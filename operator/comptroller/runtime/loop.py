@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from comptroller.allocation.audit import Beside, audit_plan
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Unknown
-from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
+from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ObjectKey, key_of
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
-from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds, timestamp
+from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
+from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.remember import last_number, remember_entry
 from comptroller.runtime.specs import read_specs
 from comptroller.runtime.speeds import speeds_after
+from comptroller.runtime.startups import starts_after
 from comptroller.runtime.state import Picture
 
 log = logging.getLogger("comptroller.loop")
@@ -37,7 +41,11 @@ class DecisionLoop:
     queue: WorkQueue[WorkKey]
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     succeeded_seconds: float | None = None  # when a round last ended with a picture, a new one or the one in force
+    ledger: Ledger = field(init=False)
     _number: int = 0
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.context.metrics)
 
     def ask(self) -> None:
         """Asks for a decision soon: something that matters has changed."""
@@ -78,6 +86,7 @@ class DecisionLoop:
         state.speeds = speeds_after(state.speeds, context.store, specs, context.settings, measured, now)
         # 3. Freeze a snapshot and decide on it.
         replicas = replicas_by_pool(context.store)
+        state.starts = starts_after(state.starts, specs.pools, replicas)
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
         decision = await asyncio.to_thread(decide, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
@@ -93,7 +102,7 @@ class DecisionLoop:
                 return context.state.picture
             raise RuntimeError(f"the auditor refused the first plan: {violations[0]}")
         # 5. Publish it and have every object reconciled with it.
-        self._number += 1
+        self._number = max(self._number, last_number(context.state.history)) + 1
         picture = Picture(now, specs, measured, replicas, snapshot, decision, self._number)
         await self._publish(picture)
         context.metrics.show(snapshot, measured, decision, now)
@@ -109,18 +118,19 @@ class DecisionLoop:
         state, before = self.context.state, self.context.state.picture
         state.memory = picture.decision.memory
         changed = _changes(None if before is None else before.decision, picture.decision)
-        for pool, (old, new) in changed.items():
+        for pool in changed:
             state.desired_since_seconds[pool] = picture.at_seconds
-            target = picture.decision.pools[pool]
-            facts = {"decision": picture.number, "rung": picture.decision.rung}
-            why = {"reason": target.reason.value, "why": target.message}
-            log.info("Wanted %s -> %s replicas of %s", old, new, pool, extra={**facts, **why})
+            state.desired_before[pool] = _last_count(
+                None if before is None else before.decision, picture.decision, pool
+            )
         state.picture = picture
+        for entry in self.ledger.record(picture):
+            remember_entry(state, self.context.store, picture, entry)
         if changed and before is not None:
-            await self._remember(picture, changed)
+            await self._tell_scaled(picture, changed)
 
-    async def _remember(self, picture: Picture, changed: dict[str, tuple[int, int]]) -> None:
-        """Events on the pools, and the decision in the history of every policy that uses one of them."""
+    async def _tell_scaled(self, picture: Picture, changed: Iterable[str]) -> None:
+        """Events on the pools whose wanted count is new."""
         context = self.context
         for pool in changed:
             namespace, name = pool.split("/", 1)
@@ -128,20 +138,6 @@ class DecisionLoop:
             if item is not None:
                 note = f"Wanted {picture.decision.pools[pool].message}"
                 await context.events.post(item, "Scaled", "Decide", note, micro_timestamp(picture.at_seconds))
-        for policy, spec in picture.specs.policies.items():
-            namespace, name = policy.split("/", 1)
-            if context.store.get(ROUTING_POLICY, (namespace, name)) is None:
-                continue  # it went while this was decided
-            used = {f"{namespace}/{backend.pool}" for route in spec.routes for backend in route.backends}
-            if words := [
-                f"{pool.split('/', 1)[1]}: {picture.decision.pools[pool].message}" for pool in changed if pool in used
-            ]:
-                entry = {
-                    "id": str(picture.number),
-                    "at": timestamp(picture.at_seconds),
-                    "message": " ".join(words)[:1024],
-                }
-                context.state.history[policy] = [entry, *context.state.history.get(policy, [])][:10]
 
 
 def _beside(context: Context) -> Beside:
@@ -154,12 +150,12 @@ def _beside(context: Context) -> Beside:
     return Beside(annotations, applied, context.settings.loop.maximum_step_up)
 
 
-def _changes(before: Decision | None, after: Decision) -> dict[str, tuple[int, int]]:
-    """Pools whose wanted count is new: pool -> (old, new)."""
-    result = {}
-    for pool, target in after.pools.items():
-        known = before.pools.get(pool) if before is not None else None
-        old = known.replicas if known is not None else target.previous
-        if old != target.replicas:
-            result[pool] = (old, target.replicas)
-    return result
+def _changes(before: Decision | None, after: Decision) -> list[str]:
+    """Pools whose wanted count is new."""
+    return [key for key, one in after.pools.items() if _last_count(before, after, key) != one.replicas]
+
+
+def _last_count(before: Decision | None, after: Decision, pool: str) -> int:
+    """What was wanted last, by this process or by its predecessor."""
+    known = before.pools.get(pool) if before is not None else None
+    return after.pools[pool].previous if known is None else known.replicas

@@ -30,6 +30,9 @@ class Metrics:
     spill: Gauge = field(init=False)
     usd_per_hour: Gauge = field(init=False)
     shadow_price: Gauge = field(init=False)
+    ledger_usd: Counter = field(init=False)
+    ledger_unknown_seconds: Counter = field(init=False)
+    prediction_error: Gauge = field(init=False)
     speed_confidence: Gauge = field(init=False)
     iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
@@ -87,6 +90,21 @@ class Metrics:
             "comptroller_gpu_shadow_price_usd_per_hour",
             "What one more GPU would be worth for an hour.",
             ["gpu_class", "site"],
+            registry=own,
+        )
+        self.ledger_usd = Counter(
+            "comptroller_ledger_usd",
+            "US dollars of the ledger's intervals, marginal basis; kind predicted or realised, counted where both are "
+            "known.",
+            ["kind"],
+            registry=own,
+        )
+        self.ledger_unknown_seconds = Counter(
+            "comptroller_ledger_unknown_seconds", "Seconds of which nobody knows what they cost.", registry=own
+        )
+        self.prediction_error = Gauge(
+            "comptroller_prediction_error_ratio",
+            "Realised over predicted cost, less one, of the newest interval of the ledger.",
             registry=own,
         )
         self.speed_confidence = Gauge(

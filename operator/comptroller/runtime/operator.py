@@ -110,6 +110,7 @@ class Operator:
             self.healthy,
             self.ready,
             lambda: scrape_targets(self.store),
+            self.loop.ledger.answer,
         )
         self._tasks = [
             asyncio.create_task(self.loop.run(), name="decide"),

@@ -1,8 +1,8 @@
-"""The operator's small HTTP server: health, readiness, metrics, and what Prometheus shall scrape."""
+"""The operator's small HTTP server: health, readiness, metrics, what Prometheus shall scrape, and the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +12,17 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 Check = Callable[[], dict[str, Any]]
 """Answers what it found; the key `ok` decides."""
 
+Ask = Callable[[Mapping[str, str]], list[dict[str, Any]]]
+"""Answers a query."""
+
 
 async def serve(
-    port: int, registry: CollectorRegistry, healthy: Check, ready: Check, targets: Callable[[], list[dict[str, Any]]]
+    port: int,
+    registry: CollectorRegistry,
+    healthy: Check,
+    ready: Check,
+    targets: Callable[[], list[dict[str, Any]]],
+    ledger: Ask = lambda _: [],
 ) -> web.AppRunner:
     """Starts the server on all addresses and returns its runner; `await runner.cleanup()` ends it."""
 
@@ -34,6 +42,9 @@ async def serve(
     async def discovery(_: web.Request) -> web.Response:
         return web.json_response(targets())
 
+    async def decisions(request: web.Request) -> web.Response:
+        return web.json_response(ledger(request.query))
+
     application = web.Application()
     application.add_routes(
         [
@@ -41,6 +52,7 @@ async def serve(
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),
             web.get("/targets", discovery),
+            web.get("/ledger", decisions),
         ]
     )
     runner = web.AppRunner(application, access_log=None, handle_signals=False)

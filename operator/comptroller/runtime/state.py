@@ -14,6 +14,7 @@ from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.economics.prices import HostedPrice
 from comptroller.learning.speed import Speed
+from comptroller.learning.startup import Starts
 from comptroller.observe.belief import Beliefs
 from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import PoolReplicas
@@ -77,6 +78,8 @@ class State:
     beliefs: Beliefs = field(default_factory=Beliefs)
     last_good_policies: dict[str, RoutingPolicySpec] = field(default_factory=dict)
     desired_since_seconds: dict[str, float] = field(default_factory=dict)
+    desired_before: dict[str, int] = field(default_factory=dict)  # what was wanted before that
+    starts: dict[str, Starts] = field(default_factory=dict)  # local pool -> how long its newest replicas took to start
     speeds: dict[str, Speed] = field(default_factory=dict)  # local pool -> what its engines taught
     first_data_seconds: float | None = None  # when the routers' metrics were first understood
     history: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # policy -> last decisions, newest first

@@ -59,7 +59,13 @@ def full_modelpool_local() -> Object:
                 "replicas": {"min": 1, "max": 8},
                 "ownership": "rented",
                 "rentUsdPerGpuHour": "2.40",
-                "performance": {"alphaMs": "6.1", "betaMs": "0.05", "gammaMs": "0.0004", "rootMs": "1.3", "maxConcurrency": 128},
+                "performance": {
+                    "alphaMs": "6.1",
+                    "betaMs": "0.05",
+                    "gammaMs": "0.0004",
+                    "rootMs": "1.3",
+                    "maxConcurrency": 128,
+                },
                 "startupSeconds": 160,
                 "modelCache": {"persistentVolumeClaim": "models", "path": "/cache"},
                 "adapters": [{"name": "loan-review", "source": "hf://acme/loan-review-lora"}],
@@ -265,7 +271,22 @@ def full_modelpool_status() -> Object:
             "since": "2026-03-02T14:02:30Z",
             "reason": "ScalingUp",
             "message": "31.4 rps need 3.4 replicas; 2 are ready.",
+            "previous": 2,
             "explained": "Staying at 2 would cost $29.60/h more.",
+            "bridge": {
+                "readyAt": "2026-03-02T14:05:22Z",
+                "requestsPerSecond": "9.1",
+                "usdPerHour": "11.2",
+                "pools": ["claude-sonnet"],
+            },
+            "alternatives": [
+                {
+                    "name": "all hosted",
+                    "usdPerHour": "226",
+                    "moreUsdPerHour": "212",
+                    "unansweredRequestsPerSecond": "2.2",
+                }
+            ],
             "requestsPerSecond": "22.3",
         },
         "economics": {
@@ -275,6 +296,8 @@ def full_modelpool_status() -> Object:
             "utilisation": "1.07",
             "breakEvenUtilisation": "0.31",
             "shadowPriceUsdPerGpuHour": "3.1",
+            "owningUsdPerGpuHour": "1.34",
+            "paybackDays": "515",
             "priceSource": "genai-prices 0.2.3",
         },
         "performance": {
@@ -335,8 +358,24 @@ def full_routingpolicy_status() -> Object:
             }
         ],
         "savings": {"baselineUsd": "910", "actualUsd": "155", "ratio": "0.83"},
+        "alternatives": [
+            {
+                "name": "previous plan",
+                "usdPerHour": "43.7",
+                "moreUsdPerHour": "29.6",
+                "unansweredRequestsPerSecond": "0",
+            }
+        ],
         "decisions": [
-            {"id": "118", "at": "2026-03-02T14:02:30Z", "message": "Wanted 2 -> 4 of qwen3-32b-h100: 31.4 rps."}
+            {
+                "id": "118",
+                "at": "2026-03-02T14:02:30Z",
+                "message": "Wanted 2 -> 4 of qwen3-32b-h100: 31.4 rps.",
+                "rung": "milp",
+                "inputs": "9f86d081884c7d65",
+                "usdPerHour": "14.1",
+                "realisedUsdPerHour": "14.6",
+            }
         ],
         "conditions": _conditions("Routed"),
     }

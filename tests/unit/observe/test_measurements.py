@@ -196,6 +196,7 @@ QUERIES = {
     '"dialect", "llamacpp:prompt_tokens_total", "", "") or '
     'label_replace(rate(llamacpp:prompt_tokens_cached_total{pool!=""}[60s]), '
     '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
+    "spent_usd_per_second": "sum by (pool) (rate(comptroller_router_usd_total[60s]))",
     "answered_by_pool": 'sum by (pool) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
     "running": 'sum by (namespace, pool, pod) (avg_over_time({__name__=~"vllm:num_requests_running|'
     'sglang:num_running_reqs|llamacpp:requests_processing", pool!=""}[60s]))',

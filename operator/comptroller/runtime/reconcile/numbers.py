@@ -14,6 +14,17 @@ def decimal_text(value: float) -> str:
     return text or "0"
 
 
+def signed_text(value: float) -> str:
+    """The same of a number that may be below zero."""
+    text = decimal_text(abs(value))
+    return f"-{text}" if value < 0.0 and text != "0" else text
+
+
+def exact_decimal(value: float) -> Decimal:
+    """The number as its shortest text says it."""
+    return Decimal(str(value))
+
+
 def ratio_text(value: float | None) -> str | None:
     """A share between 0 and 1."""
     return None if value is None else decimal_text(min(1.0, max(0.0, value)))

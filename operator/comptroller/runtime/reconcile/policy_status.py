@@ -20,6 +20,7 @@ from comptroller.runtime.reconcile.conditions import (
     progressing,
 )
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.reconcile.explained import alternatives
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.reconcile.routers import routers_of
 from comptroller.runtime.state import Picture
@@ -64,6 +65,7 @@ def policy_status(
         **({"endpoints": reached} if reached else {}),
         "routes": routes,
         "tenants": [{"name": tenant.name} for tenant in spec.tenants],
+        "alternatives": alternatives(picture.decision),
         "decisions": context.state.history.get(policy, [])[:10],
         "conditions": [
             *progressing(ready, not ready, reason, message, generation),

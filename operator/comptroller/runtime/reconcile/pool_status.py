@@ -12,8 +12,10 @@ from comptroller.api.settings import Settings
 from comptroller.economics.ownership import allocation_usd_per_gpu_hour, running_cost_of
 from comptroller.economics.prices import HostedPrice
 from comptroller.kube.resources import KubeDict
+from comptroller.learning.startup import Starts
 from comptroller.observe.replicas import replicas_of
-from comptroller.runtime.clock import timestamp
+from comptroller.report.explain import pool_sentences
+from comptroller.runtime.clock import now_datetime, timestamp
 from comptroller.runtime.reconcile.conditions import (
     condition,
     honoured,
@@ -22,6 +24,7 @@ from comptroller.runtime.reconcile.conditions import (
     progressing,
 )
 from comptroller.runtime.reconcile.context import Context
+from comptroller.runtime.reconcile.explained import alternatives, break_even, bridge, ownership, previous
 from comptroller.runtime.reconcile.gate import warmups_of
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.state import Picture
@@ -55,7 +58,7 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
     )
     tokens_per_hour = _tokens_per_hour(picture, name)
     gpus = snapshot_pool.gpus_per_replica
-    shadow = picture.decision.shadow_prices_usd_per_gpu_hour.get((snapshot_pool.gpu_class, snapshot_pool.site))
+    worth = picture.decision.shadow_prices_usd_per_gpu_hour.get((snapshot_pool.gpu_class, snapshot_pool.site))
     owned_per_hour = (
         float(allocation_usd_per_gpu_hour(gpu, context.settings.amortisation, context.settings.energy)) * gpus * running
     )
@@ -67,10 +70,11 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
         if tokens_per_hour and gpus
         else None,
         "utilisation": ratio_text(target.utilisation),
-        "shadowPriceUsdPerGpuHour": None if shadow is None else decimal_text(shadow),
+        "breakEvenUtilisation": break_even(context.settings, picture, snapshot_pool),
+        **ownership(context.settings, snapshot_pool, worth),
     }
     profile = snapshot_pool.profile
-    measured_startup = found.startup_seconds()
+    measured_startup = context.state.starts.get(name, Starts()).mean_seconds
     unknown = _unknown(picture, name)
     conditions = [
         *progressing((ready > 0 or target.replicas == 0) and not short, moving, reason, message, generation),
@@ -85,7 +89,7 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
         pause_condition(live, generation),
         *honoured(live["kind"], spec, generation),
     ]
-    return {
+    status = {
         "modelClass": local.accelerator.class_,
         "summary": without_none(
             {
@@ -105,7 +109,9 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
                 "since": _since(context, live, name, target.replicas),
                 "reason": reason.value,
                 "message": message[:1024],
-                "explained": _alternatives(picture)[:4096],
+                "previous": previous(context.state, live, name, target.replicas),
+                "bridge": bridge(picture, snapshot_pool),
+                "alternatives": alternatives(picture.decision),
                 "requestsPerSecond": decimal_text(target.requests_per_second),
             }
         ),
@@ -127,6 +133,13 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
         ),
         "conditions": conditions,
     }
+    return with_explanation(live, status)
+
+
+def with_explanation(live: KubeDict, status: dict[str, Any]) -> dict[str, Any]:
+    """The status with `allocation.explained`, the sentences that `comptroller explain` prints too, in UTC."""
+    sentences = pool_sentences({**live, "status": status}, now_datetime())
+    return {**status, "allocation": {**status["allocation"], **({"explained": sentences[:4096]} if sentences else {})}}
 
 
 def hosted_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, picture: Picture) -> dict[str, Any]:
@@ -148,6 +161,7 @@ def hosted_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pi
         "allocation": {
             "reason": use.reason.value,
             "message": use.message[:1024],
+            "alternatives": alternatives(picture.decision),
             "requestsPerSecond": decimal_text(use.requests_per_second),
         },
         "economics": {
@@ -196,12 +210,6 @@ def _tokens_per_hour(picture: Picture, pool: str) -> float:
             share = plan.shares.get(pool, 0.0)
             total += share * plan.requests_per_second * (route.demand.input_tokens + route.demand.output_tokens) * 3600
     return total
-
-
-def _alternatives(picture: Picture) -> str:
-    decision = picture.decision
-    others = "; ".join(f"{one.name} ${one.usd_per_hour:.3g}/h" for one in decision.alternatives)
-    return f"The whole plan costs ${decision.usd_per_hour:.3g}/h (marginal basis). Instead: {others}." if others else ""
 
 
 def _kept(live: Mapping[str, Any], name: str) -> dict[str, Any]:
