@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from comptroller import __version__
-from comptroller.cli import crds, run, simulate
+from comptroller.cli import crds, explain, run, simulate, status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="comptroller", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"comptroller {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, module in (("run", run), ("crds", crds), ("simulate", simulate)):
+    for name, module in (
+        ("run", run),
+        ("status", status),
+        ("explain", explain),
+        ("simulate", simulate),
+        ("crds", crds),
+    ):
         summary, _, example = (module.__doc__ or "").partition("\n\n")
         verb = verbs.add_parser(
             name,
