@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from comptroller.kube.resources import POD, KubeDict
@@ -61,16 +60,15 @@ class PoolReplicas:
         """Those that no node takes."""
         return tuple(one for one in self.replicas if one.unschedulable)
 
-    def startup_seconds(self) -> float | None:
-        """Median time from creation to ready over replicas that have not restarted since; None before the first."""
-        times = [
-            one.ready_since_seconds - one.created_seconds
+    def starts(self) -> dict[str, float]:
+        """Seconds from creation to ready of those that have not restarted since, by uid, oldest first."""
+        return {
+            one.uid: one.ready_since_seconds - one.created_seconds
             for one in self.serving
             if one.ready_since_seconds is not None
             and one.started_seconds is not None
             and one.started_seconds <= one.ready_since_seconds
-        ]
-        return median(times) if times else None
+        }
 
 
 def replicas_by_pool(store: ClusterStore) -> dict[str, PoolReplicas]:

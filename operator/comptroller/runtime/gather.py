@@ -28,6 +28,7 @@ from comptroller.api.settings import Settings
 from comptroller.economics.ownership import running_cost_of
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, ROUTING_POLICY, ObjectKey
 from comptroller.kube.store import ClusterStore
+from comptroller.learning.startup import Starts, after
 from comptroller.observe.belief import believed_peak, fell
 from comptroller.observe.inventory import gpu_inventory, gpus_per_node
 from comptroller.observe.measurements import Measurements, arrivals_of, find, mean_tokens, peak_of
@@ -164,7 +165,7 @@ def _local_pool(
     assert local is not None  # noqa: S101 - the caller chose the pool by it
     gpu = settings.gpu_classes[local.accelerator.class_]
     power = running_cost_of(local, settings)
-    startup = startup_seconds(store, key, spec, found)
+    startup = startup_seconds(store, state, key, spec, found)
     return LocalPool(
         key=key,
         model=spec.model.name,
@@ -196,9 +197,9 @@ def _held_at(text: str | None, maximum: int) -> int | None:
     return min(int(text), maximum, MOST_HELD_REPLICAS)
 
 
-def startup_seconds(store: ClusterStore, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
-    """Measured on the running replicas, else as measured before (the status remembers), else as declared."""
-    if (measured := found.startup_seconds()) is not None:
+def startup_seconds(store: ClusterStore, state: State, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
+    """Measured on the newest starts, else as measured before (the status remembers), else as declared."""
+    if (measured := after(state.starts.get(key, Starts()), found.starts()).mean_seconds) is not None:
         return measured
     item = store.get(MODEL_POOL, object_key(key)) or {}
     remembered = (item.get("status") or {}).get("startupSeconds")

@@ -57,19 +57,19 @@ def test_a_pod_without_a_node_says_why() -> None:
 @pytest.mark.parametrize(
     ("pods", "seconds"),
     [
-        ([], None),
-        ([build.engine_pod("a", ready_at=100), build.engine_pod("b", ready_at=140)], 120.0),
-        ([build.engine_pod("a", ready=False)], None),
-        ([build.engine_pod("a", born=60, ready_at=100)], 40.0),
+        ([], {}),
+        ([build.engine_pod("a", ready_at=100), build.engine_pod("b", ready_at=140)], {"Pod-a": 100.0, "Pod-b": 140.0}),
+        ([build.engine_pod("a", ready=False)], {}),
+        ([build.engine_pod("a", born=60, ready_at=100)], {"Pod-a": 40.0}),
         # its container restarted: the time since creation says nothing about a start
         (
             [build.engine_pod("a", ready_at=100, started_at=99), build.engine_pod("b", ready_at=900, started_at=1000)],
-            100.0,
+            {"Pod-a": 100.0},
         ),
     ],
 )
-def test_the_startup_time_is_the_median_of_first_starts(pods: list[KubeDict], seconds: float | None) -> None:
-    assert read(*pods).startup_seconds() == seconds
+def test_a_start_lasts_from_creation_to_ready(pods: list[KubeDict], seconds: dict[str, float]) -> None:
+    assert read(*pods).starts() == seconds
 
 
 def test_a_pod_of_which_nothing_is_known_yet_is_a_replica_that_is_not_ready() -> None:

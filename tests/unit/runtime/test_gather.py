@@ -17,6 +17,7 @@ from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import replicas_by_pool
 from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.specs import read_specs
+from comptroller.runtime.startups import starts_after
 from comptroller.runtime.state import Picture, Specs, State
 from tests.unit.kube import build
 
@@ -71,6 +72,16 @@ def test_before_a_start_was_measured_the_status_remembers_and_else_the_spec_says
     status: dict[str, Any] | None, seconds: float
 ) -> None:
     assert World(build.pool(status=status)).gather().local_pools[0].startup_seconds == seconds
+
+
+def test_a_pool_without_replicas_still_knows_how_long_its_last_ones_took() -> None:
+    world = World(build.pool(status={"startupSeconds": 95}), build.engine_pod("a", ready_at=150))
+    found = replicas_by_pool(world.store)
+    world.state.starts = starts_after({}, world.specs().pools, found)
+    world.store = ClusterStore()
+    world.put(build.pool(status={"startupSeconds": 95}))
+    assert world.gather().local_pools[0].startup_seconds == 150.0
+    assert starts_after(world.state.starts, [], found) == {}
 
 
 DEPLOYED = build.item("Deployment", "big", labels=build.MANAGED, spec={"replicas": 7})

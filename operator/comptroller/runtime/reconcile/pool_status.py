@@ -12,7 +12,7 @@ from comptroller.api.settings import Settings
 from comptroller.economics.ownership import allocation_usd_per_gpu_hour, running_cost_of
 from comptroller.economics.prices import HostedPrice
 from comptroller.kube.resources import KubeDict
-from comptroller.learning.startup import Starts
+from comptroller.learning.startup import Starts, after
 from comptroller.observe.replicas import replicas_of
 from comptroller.report.explain import pool_sentences
 from comptroller.runtime.clock import now_datetime, timestamp
@@ -74,7 +74,7 @@ def local_pool_status(context: Context, live: KubeDict, spec: ModelPoolSpec, pic
         **ownership(context.settings, snapshot_pool, worth),
     }
     profile = snapshot_pool.profile
-    measured_startup = context.state.starts.get(name, Starts()).mean_seconds
+    measured_startup = after(context.state.starts.get(name, Starts()), found.starts()).mean_seconds
     unknown = _unknown(picture, name)
     conditions = [
         *progressing((ready > 0 or target.replicas == 0) and not short, moving, reason, message, generation),
