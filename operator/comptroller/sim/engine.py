@@ -115,14 +115,17 @@ class Engine:
         self.stay = np.exp(-1.0 / ratio)  # of those in flight at the start: the part that is still there at the end
         self.stay_new = ratio * (1.0 - self.stay)  # of those who come in during the step
 
-    def room(self, limits: Floats, serving: Ints) -> Floats:
-        """How many more each (route, pool) may be sent in this step under its limit of requests in flight: so many that
-        it is expected to hold at the end. A pool without a serving replica has no room."""
+    def expected(self, serving: Ints) -> tuple[Floats, Floats]:
+        """What there will be at the end of the step without new arrivals: requests in flight or waiting, by (route,
+        pool), and free places, by pool. Of those who wait, as many enter as find a place."""
         held = self.in_flight * self.stay
-        if self.any_waiting:
-            held = held + self.waiting.sum(axis=0)
-        free: Floats = np.where(serving > 0, np.maximum(limits - held, 0.0) / self.stay_new, 0.0)
-        return free
+        free = np.maximum(serving * self.speeds.places - held.sum(axis=0), 0.0)
+        if not self.any_waiting:
+            return held, free
+        waiting = self.waiting.sum(axis=0)
+        need = (waiting * self.stay_new).sum(axis=0)
+        part = np.minimum(1.0, free / np.maximum(need, 1e-12))
+        return held + waiting * (part * self.stay_new + 1.0 - part), np.maximum(free - need, 0.0)
 
     def remove(self, part: Floats) -> Ints:
         """Takes a part of each pool's requests out of flight: those of replicas that leave. Returns them."""

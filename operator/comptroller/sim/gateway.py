@@ -1,9 +1,10 @@
 """The routers between two decisions: what the rendered RouterPlans do to each request.
 
-A request is drawn to a planned backend by weight. A backend that is full (its limit of requests in flight, over all
-processes), fails or refuses passes it on: first to the other planned backends, by weight, then to the reserves in their
-order, all within the same step, as LiteLLM's weighted failover does within milliseconds. Who finds nobody waits at the
-route's first inside backend if the route queues or no backend outside is permitted to it, else gets a 429.
+A request is drawn to a planned backend by weight. A backend that is full, fails or refuses passes it on: first to the
+other planned backends, by weight, then to the reserves in their order, all within the same step, as LiteLLM's weighted
+failover does within milliseconds. A local pool is full when a router's limit of requests in flight there, for all its
+routes together, is reached; a route without a way out may have those that it is assured of even then. Who finds nobody
+waits in the queues of its planned engines if the plan says that the route waits, else gets a 429.
 
 A new plan is put into force only if it says more than the old one (`render.router.steady`'s bands). Simplifications:
 the processes of a router share their limits as if they were one; a plan is in force from the step in which it is made
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from comptroller.allocation.decision import RoutePlan
 from comptroller.api.modelpool import ModelPoolSpec
@@ -41,21 +43,16 @@ class Routed:
     refused: Ints  # [route] shed, or nobody left
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """A limit of requests in flight on a local pool for all routes of a router; some are assured places of their own."""
-
-    column: int
-    rows: Ints
-    limit: float
-    assured: Mapping[int, float]  # row -> places
-
-
 @dataclass(slots=True)
-class _Space:
-    """What is left of such a limit in this step, in requests in flight at its end."""
+class _PoolLimits:
+    """The routers' limits on local pools, one row each: of which pool, for which routes, how many in flight."""
 
-    free: float
+    columns: Ints  # [limit]
+    members: npt.NDArray[np.bool_]  # [limit, route]
+    most: Floats  # [limit]
+    part: Floats  # [limit] of the pool's limits over all routers
+    assured: Floats  # [limit, route]
+    of: Ints  # [route, local pool] the row of the limit that holds there, -1 for none
 
 
 class Gateway:
@@ -79,13 +76,11 @@ class Gateway:
         self.reserves: list[tuple[int, ...]] = [()] * routes
         self.shed: Floats = np.zeros(routes)
         self.processes: Ints = np.ones(routes, dtype=np.int64)
-        self.waits_at: list[int] = [-1] * routes
-        self.in_force: dict[str, RouterPlan] = {}
-        self._shared: dict[str, list[_Shared]] = {}
-        self._outside = [
-            any(key in {pool.key for pool in world.hosted} for key in route.permitted) for route in world.routes
-        ]
-        self._queues = [route.on_overload == "queue" for route in world.routes]
+        self.planned: list[tuple[tuple[int, float], ...]] = [()] * routes
+        self.waits_at: list[tuple[int, ...]] = [()] * routes  # inside backends, planned ones first; empty: nowhere
+        self._routers: dict[str, tuple[RouterPlan, Ints]] = {}
+        self._limits = self._pool_limits()
+        self._free: Floats = np.zeros(0)  # [limit] what is left of each in this step, in requests at its end
 
     def plan(
         self, routes: Mapping[str, RoutePlan], serving: Mapping[str, int], max_concurrency: Mapping[str, int]
@@ -97,33 +92,50 @@ class Gateway:
             else BackendState(TokenPrices(), serving.get(key, 0), max_concurrency.get(key))
             for key, pool in self.pools.items()
         }
-        current = {name: plan.replicas for name, plan in self.in_force.items()}
+        current = {name: plan.replicas for name, (plan, _) in self._routers.items()}
+        blind = any(plan.requests_per_second is None for plan in routes.values())
         for key, policy in self.policies.items():
             namespace, name = key.split("/", 1)
             for plan in build_plans(name, namespace, policy, self.pools, states, routes, current):
-                self.put(plan)
+                self.put(plan, blind=blind)
 
-    def put(self, plan: RouterPlan) -> None:
+    def put(self, plan: RouterPlan, *, blind: bool = False) -> None:
         """Puts one router's plan into force, unless it says the same as the one that is."""
-        before = self.in_force.get(plan.name)
-        if before is not None and says_the_same(plan, before):
-            self.in_force[plan.name] = replace(before, replicas=plan.replicas)
-            plan = self.in_force[plan.name]
-        self.in_force[plan.name] = plan
-        rows = {route.name: self.row[f"{plan.namespace}/{plan.policy}/{route.name}"] for route in plan.routes}
-        for route in plan.routes:
-            self._compile(rows[route.name], route, plan.replicas)
-        everyone = np.array(list(rows.values()), dtype=np.int64)
-        self._shared[plan.name] = [
-            _Shared(
-                self.column[one.pool],
-                everyone,
-                float(one.max_concurrency * plan.replicas),
-                {rows[name]: float(places * plan.replicas) for name, places in one.assured if name in rows},
-            )
-            for one in plan.limits
-            if one.pool in self.column
+        before = self._routers[plan.name][0] if plan.name in self._routers else None
+        if before is not None and says_the_same(plan, before, blind=blind):
+            plan = replace(before, replicas=plan.replicas)
+            if plan == before:
+                return
+        rows = np.array([self.row[f"{plan.namespace}/{plan.policy}/{one.name}"] for one in plan.routes], dtype=np.int64)
+        self._routers[plan.name] = (plan, rows)
+        for row, route in zip(rows.tolist(), plan.routes, strict=True):
+            self._compile(row, route, plan.replicas)
+        self._limits = self._pool_limits()
+
+    def _pool_limits(self) -> _PoolLimits:
+        found = [
+            (plan, rows, limit)
+            for plan, rows in self._routers.values()
+            for limit in plan.limits
+            if self.column.get(limit.pool, self.local_count) < self.local_count
         ]
+        shape = (len(found), len(self.row))
+        columns = np.array([self.column[limit.pool] for _, _, limit in found], dtype=np.int64)
+        most = np.array([float(limit.max_concurrency * plan.replicas) for plan, _, limit in found])
+        made = _PoolLimits(
+            columns,
+            np.zeros(shape, dtype=np.bool_),
+            most,
+            most / np.array([sum(most[columns == one]) for one in columns]) if len(columns) else most,
+            np.zeros(shape),
+            np.full((len(self.row), self.local_count), -1, dtype=np.int64),
+        )
+        for index, (plan, rows, limit) in enumerate(found):
+            made.members[index, rows] = True
+            made.of[rows, made.columns[index]] = index
+            assured = dict(limit.assured)
+            made.assured[index, rows] = [assured.get(route.name, 0) * plan.replicas for route in plan.routes]
+        return made
 
     def _compile(self, row: int, route: RouterRoute, processes: int) -> None:
         self.weights[row] = 0.0
@@ -137,11 +149,13 @@ class Gateway:
                 self.limits[row, column] = backend.max_concurrency * processes
         if (total := self.weights[row].sum()) > 0:
             self.weights[row] /= total
+        self.planned[row] = tuple(
+            (int(one), float(self.weights[row, one])) for one in np.flatnonzero(self.weights[row])
+        )
         reserves = sorted((one for one in route.backends if one.weight == 0), key=lambda one: one.order)
         self.reserves[row] = tuple(self.column[one.pool] for one in reserves)
-        inside = [self.column[one.pool] for one in sorted(route.backends, key=lambda one: one.order) if one.inside]
-        waits = self._queues[row] or not self._outside[row]
-        self.waits_at[row] = inside[0] if inside and waits else -1
+        inside = [self.column[one.pool] for one in sorted(route.backends, key=_first_tried) if one.inside]
+        self.waits_at[row] = tuple(inside) if route.waits else ()
 
     def route(self, arrivals: Ints, engine: Engine, hosted: HostedApis, serving: Ints) -> Routed:
         """Sends the arrivals of one step."""
@@ -152,10 +166,12 @@ class Gateway:
             todo = arrivals - refused
         sent = self._drawn(todo)
         count = self.local_count
-        room = np.hstack((engine.room(self.limits[:, :count], serving), hosted.room(self.limits[:, count:])))
+        held, places = engine.expected(serving)
+        inside = np.where(serving > 0, np.maximum(self.limits[:, :count] - held, 0.0) / engine.stay_new, 0.0)
+        room = np.hstack((inside, hosted.room(self.limits[:, count:])))
         fits = np.minimum(sent, np.floor(np.minimum(room, 1e15) + self.random.random(room.shape))).astype(np.int64)
         fits = np.maximum(fits, 0)
-        spaces = self._share(fits, engine)
+        self._share(fits, engine.stay_new, held, places)
         for index in range(fits.shape[1] - count):
             wanted = fits[:, count + index]
             if wanted.any():
@@ -164,49 +180,54 @@ class Gateway:
                 fits[:, count + index] = taken
         queued = np.zeros_like(arrivals)
         excess = todo - fits.sum(axis=1)
-        for row in np.flatnonzero(excess):
-            left = self._pass_on(int(row), int(excess[row]), fits, room, hosted, spaces, engine)
-            if left and self.waits_at[row] >= 0:
+        for row in np.flatnonzero(excess).tolist():
+            left = self._pass_on(row, int(excess[row]), fits, room, hosted, engine)
+            if left and self.waits_at[row]:
                 queued[row] = left
-                engine.queue(int(row), self.waits_at[row], left)
+                self._wait(row, left, engine, serving)
             else:
                 refused[row] += left
         return Routed(fits[:, :count], fits[:, count:], queued, refused)
 
-    def _share(self, fits: Ints, engine: Engine) -> dict[tuple[int, int], _Space]:
-        """Cuts what does not fit into a pool's limit for all routes of a router: assured routes come first, of the
-        others each loses the same part. Returns what is left of each limit, by (route, local pool)."""
-        spaces: dict[tuple[int, int], _Space] = {}
-        if not self._shared:
-            return spaces
-        held = engine.in_flight * engine.stay
-        if engine.any_waiting:
-            held = held + engine.waiting_now()
-        for limits in self._shared.values():
-            for one in limits:
-                free = one.limit - float(held[one.rows, one.column].sum())
-                space = _Space(free)
-                cost = engine.stay_new[:, one.column]
-                for row, places in one.assured.items():
-                    certain = min(float(fits[row, one.column]), max(0.0, places - held[row, one.column]) / cost[row])
-                    space.free -= certain * cost[row]
-                others = one.rows[~np.isin(one.rows, list(one.assured))]
-                need = float((fits[others, one.column] * cost[others]).sum())
-                for row in one.assured:
-                    beyond = max(
-                        0.0, fits[row, one.column] - max(0.0, one.assured[row] - held[row, one.column]) / cost[row]
-                    )
-                    need += beyond * cost[row]
-                if need > max(space.free, 0.0):
-                    part = max(space.free, 0.0) / need
-                    fits[others, one.column] = np.floor(
-                        fits[others, one.column] * part + self.random.random(len(others))
-                    ).astype(np.int64)
-                    space.free = 0.0
-                else:
-                    space.free -= need
-                spaces.update(dict.fromkeys(((int(row), one.column) for row in one.rows), space))
-        return spaces
+    def _share(self, fits: Ints, stay_new: Floats, held: Floats, places: Floats) -> None:
+        """Cuts, in place, what does not fit into the routers' limits on the local pools. What a route is assured of
+        comes first; of the rest everybody loses the same part.
+
+        Who enters an engine is expected to be there at the end of the step with probability `stay_new`; who comes when
+        its places are taken waits and is there for certain.
+        """
+        limits = self._limits
+        if not len(limits.columns):
+            return
+        mine = held[:, limits.columns].T * limits.members
+        cost = stay_new[:, limits.columns].T
+        wanted = fits[:, limits.columns].T * limits.members
+        certain = np.minimum(wanted, np.maximum(limits.assured - mine, 0.0) / cost)
+        free = np.maximum(limits.most - mine.sum(axis=1) - (certain * cost).sum(axis=1), 0.0)
+        need = ((wanted - certain) * cost).sum(axis=1)
+        enters = np.minimum(free, limits.part * places[limits.columns])
+        mean_cost = (wanted * cost).sum(axis=1) / np.maximum(wanted.sum(axis=1), 1.0)
+        free = enters + (free - enters) * np.minimum(np.where(mean_cost > 0, mean_cost, 1.0), 1.0)
+        for index in np.flatnonzero(need > free).tolist():
+            fit = certain[index] + (wanted[index] - certain[index]) * (free[index] / need[index])
+            fit = np.minimum(wanted[index], np.floor(fit + self.random.random(len(fit)))).astype(np.int64)
+            column, rows = int(limits.columns[index]), limits.members[index]
+            fits[rows, column] = fit[rows]
+        self._free = np.maximum(free - need, 0.0)
+
+    def _wait(self, row: int, count: int, engine: Engine, serving: Ints) -> None:
+        """Puts requests into the queues of the route's engines: by weight where it plans to send something and somebody
+        serves, else all to the first that serves, or to the first at all."""
+        open_ = [
+            (column, weight) for column, weight in self.planned[row] if column < self.local_count and serving[column]
+        ]
+        if not open_:
+            first = next((one for one in self.waits_at[row] if serving[one] > 0), self.waits_at[row][0])
+            open_ = [(first, 1.0)]
+        total = sum(weight for _, weight in open_)
+        parts = self.random.multinomial(count, [weight / total for _, weight in open_]).tolist()
+        for (column, _), part in zip(open_, parts, strict=True):
+            engine.queue(row, column, part)
 
     def _drawn(self, todo: Ints) -> Ints:
         planned = self.weights.sum(axis=1) > 0
@@ -219,77 +240,83 @@ class Gateway:
             drawn[~planned] = 0
         return drawn
 
-    def _pass_on(
-        self,
-        row: int,
-        count: int,
-        fits: Ints,
-        room: Floats,
-        hosted: HostedApis,
-        spaces: Mapping[tuple[int, int], _Space],
-        engine: Engine,
-    ) -> int:
+    def _pass_on(self, row: int, count: int, fits: Ints, room: Floats, hosted: HostedApis, engine: Engine) -> int:
         """Tries the other backends of a route in turn. Returns how many found nobody."""
-        free = np.floor(np.minimum(room[row], 1e15)) - fits[row]
-        for column in range(self.local_count):
-            if (space := spaces.get((row, column))) is not None:
-                free[column] = min(free[column], math.floor(max(0.0, space.free) / engine.stay_new[row, column]))
-        open_ = (self.weights[row] > 0) & (free >= 1)
-        while count and open_.any():
-            weights = np.where(open_, self.weights[row], 0.0)
-            share = self.random.multinomial(count, weights / weights.sum())
-            for chosen in np.flatnonzero(share).tolist():
-                count -= self._try(row, chosen, int(share[chosen]), fits, free, hosted, spaces, engine)
-            open_ &= free >= 1
-        for reserve in self.reserves[row]:
+        open_ = self.planned[row]
+        while count and open_:
+            open_ = tuple(one for one in open_ if self._space(row, one[0], fits, room, engine) >= 1)
+            if len(open_) == 1:
+                count -= self._try(row, open_[0][0], count, fits, room, hosted, engine)
+                break
+            if open_:
+                total = sum(weight for _, weight in open_)
+                parts = self.random.multinomial(count, [weight / total for _, weight in open_]).tolist()
+                for (column, _), part in zip(open_, parts, strict=True):
+                    count -= self._try(row, column, part, fits, room, hosted, engine)
+        for column in self.reserves[row]:
             if not count:
                 break
-            count -= self._try(row, reserve, count, fits, free, hosted, spaces, engine)
+            count -= self._try(row, column, count, fits, room, hosted, engine)
         return count
 
+    def _space(self, row: int, column: int, fits: Ints, room: Floats, engine: Engine) -> int:
+        """How many more of a route a backend takes in this step."""
+        free = float(room[row, column]) - float(fits[row, column])
+        if column < self.local_count and (limit := int(self._limits.of[row, column])) >= 0:
+            free = min(free, float(self._free[limit] / engine.stay_new[row, column]))
+        return math.floor(max(0.0, min(free, 1e15)))
+
     def _try(
-        self,
-        row: int,
-        column: int,
-        count: int,
-        fits: Ints,
-        free: Floats,
-        hosted: HostedApis,
-        spaces: Mapping[tuple[int, int], _Space],
-        engine: Engine,
+        self, row: int, column: int, count: int, fits: Ints, room: Floats, hosted: HostedApis, engine: Engine
     ) -> int:
-        taken = int(min(count, max(0.0, free[column])))
-        if taken and column >= self.local_count:
+        taken = min(count, self._space(row, column, fits, room, engine))
+        if not taken:
+            return 0
+        if column >= self.local_count:
             only = np.zeros(len(self.shed), dtype=np.int64)
             only[row] = taken
             answered = int(hosted.take(column - self.local_count, only, self.processes)[row])
             if answered < taken:
-                free[column] = 0.0
+                room[row, column] = 0.0
             taken = answered
-        if taken and (space := spaces.get((row, column))) is not None:
-            space.free -= taken * float(engine.stay_new[row, column])
+        elif (limit := int(self._limits.of[row, column])) >= 0:
+            self._free[limit] -= taken * engine.stay_new[row, column]
         fits[row, column] += taken
-        free[column] -= taken
         return taken
 
 
-def says_the_same(new: RouterPlan, old: RouterPlan) -> bool:
-    """Whether two plans of a router differ only in small changes: the bands of `render.router.steady`, on plans."""
+def _first_tried(backend: RouterBackend) -> tuple[int, int]:
+    return backend.order, -backend.weight
+
+
+def says_the_same(new: RouterPlan, old: RouterPlan, *, blind: bool = False) -> bool:
+    """Whether two plans of a router differ only in small changes: the bands of `render.router.steady`, on plans.
+    Limits are not compared while `blind`."""
     if len(new.routes) != len(old.routes) or (new.kind, new.timeout_seconds) != (old.kind, old.timeout_seconds):
         return False
-    return all(_same_route(one, other) for one, other in zip(new.routes, old.routes, strict=True))
+    limits, before = _heights(new), _heights(old)
+    return (
+        limits.keys() == before.keys()
+        and (blind or all(_near(limits[key], before[key]) for key in limits))
+        and all(_same_route(one, other, blind) for one, other in zip(new.routes, old.routes, strict=True))
+    )
 
 
-def _same_route(new: RouterRoute, old: RouterRoute) -> bool:
-    if new.name != old.name or bool(new.shed_ratio) is not bool(old.shed_ratio):
+def _heights(plan: RouterPlan) -> dict[tuple[str, str], int]:
+    found = {(one.pool, ""): one.max_concurrency for one in plan.limits}
+    return found | {(one.pool, route): number for one in plan.limits for route, number in one.assured}
+
+
+def _same_route(new: RouterRoute, old: RouterRoute, blind: bool) -> bool:
+    if (new.name, new.waits) != (old.name, old.waits) or bool(new.shed_ratio) is not bool(old.shed_ratio):
         return False
     if abs(new.shed_ratio - old.shed_ratio) > SHED_BAND or len(new.backends) != len(old.backends):
         return False
     before = {one.pool: one for one in old.backends}
-    return all(one.pool in before and _same_backend(one, before[one.pool]) for one in new.backends)
+    return all(one.pool in before and _same_backend(one, before[one.pool], blind) for one in new.backends)
 
 
-def _same_backend(new: RouterBackend, old: RouterBackend) -> bool:
+def _same_backend(new: RouterBackend, old: RouterBackend, blind: bool) -> bool:
     if bool(new.weight) is not bool(old.weight) or abs(new.weight - old.weight) > WEIGHT_BAND:
         return False
     if not new.weight and new.order != old.order:
@@ -297,4 +324,8 @@ def _same_backend(new: RouterBackend, old: RouterBackend) -> bool:
     limit, before = new.max_concurrency, old.max_concurrency
     if limit is None or before is None:
         return limit is before
-    return abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before))
+    return blind or _near(limit, before)
+
+
+def _near(limit: int, before: int) -> bool:
+    return abs(limit - before) <= max(1, LIMIT_BAND * max(limit, before) - 1e-9)
