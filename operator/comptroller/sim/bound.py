@@ -63,7 +63,7 @@ def hindsight_bound(epochs: Sequence[Epoch]) -> Bound:
 def integral_bound(epochs: Sequence[Epoch]) -> Bound:
     """The same with whole replicas that stay for a window: what wholeness costs. No bound of anything: a policy may
     move within a window. Windows stand alone here, else it would be one large integer programme."""
-    solved = []
+    solved: list[Bound] = []
     for epoch in epochs:
         speeds = _speeds(epoch.world)
         alone = (_window(epoch, number) for number in range(len(epoch.windows.seconds)))

@@ -1,0 +1,124 @@
+"""What every autoscaler here shares: bounds, the count that it wants, and the routing that all of them get.
+
+Each pool is a Deployment of its own with `minReplicas` and `maxReplicas`, as Kubernetes scales it. Nobody knows of the
+others: where their wishes exceed the GPUs, pods stay pending, first come, first served. An autoscaler without metrics
+keeps what it has (Kubernetes: "unable to get metrics" changes nothing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from comptroller.allocation.decision import RoutePlan
+from comptroller.allocation.measured import cleaned
+from comptroller.allocation.problem import Problem, prepare, route_capacity
+from comptroller.allocation.snapshot import LocalPool, Snapshot
+from comptroller.sim.baselines.horizontal import Stabiliser, grown
+from comptroller.sim.baselines.mean_demand import History, MeanDemand, most_replicas, replicas_for
+from comptroller.sim.baselines.routing import BestRoutes, MeasuredSpeeds, Routed, local_first, rate_of
+from comptroller.sim.policy import Orders, PoolSignal, View
+
+
+class ScalingParameters(Protocol):
+    """What every autoscaler's parameters have."""
+
+    @property
+    def minimum(self) -> int:
+        """`minReplicas`, where the pool's own is lower."""
+
+    @property
+    def ceiling(self) -> float:
+        """`maxReplicas`, in times the replicas that the mean demand needs: how people keep pools from starving each
+        other. Infinite: as many as there are GPUs."""
+
+    @property
+    def fullness(self) -> float:
+        """0: the operator's routing. Else the gateway's list (`local_first`) with this limit per replica."""
+
+
+class ScaledPools:
+    """Wanted replicas by pool, moved one recommendation at a time."""
+
+    def __init__(self, parameters: ScalingParameters, down_seconds: float, up_seconds: float = 0.0) -> None:
+        self.bounds = parameters
+        self.down_seconds, self.up_seconds = down_seconds, up_seconds
+        self.wanted: dict[str, int] = {}
+        self.plans: Mapping[str, RoutePlan] = {}
+        self._stabilisers: dict[str, Stabiliser] = {}
+        self._mean = MeanDemand()
+        self._most: dict[str, int] | None = None
+        self._best, self._speeds = BestRoutes(), MeasuredSpeeds()
+        self._last_seconds: float | None = None
+        self.elapsed_seconds = 60.0
+
+    def observe_history(self, history: History) -> None:
+        """For the ceilings."""
+        self._mean.observe_history(history)
+
+    def begin(self, view: View) -> tuple[Snapshot, Problem]:
+        """The tick's snapshot with measured speeds, and who may go where. New pools start with what exists."""
+        if self._last_seconds is not None:
+            self.elapsed_seconds = max(1.0, view.at_seconds - self._last_seconds)
+        self._last_seconds = view.at_seconds
+        snapshot = replace(self._speeds.applied(view.snapshot, view.signals), memory=self._best.memory)
+        if self._most is None:
+            self._most = self._ceilings(snapshot)
+        for pool in snapshot.local_pools:
+            low, high = self.range_of(pool)
+            self.wanted.setdefault(pool.key, min(max(pool.existing, low), high))
+        snapshot, _ = cleaned(snapshot)
+        return snapshot, prepare(snapshot)
+
+    def _ceilings(self, snapshot: Snapshot) -> dict[str, int]:
+        most = {pool.key: most_replicas(pool, snapshot.gpus) for pool in snapshot.local_pools}
+        if math.isinf(self.bounds.ceiling):
+            return most
+        needed = replicas_for(snapshot, self._mean.rates(snapshot))
+        return {key: min(count, max(1, math.ceil(self.bounds.ceiling * needed[key]))) for key, count in most.items()}
+
+    def range_of(self, pool: LocalPool) -> tuple[int, int]:
+        """Between which counts a pool may be."""
+        most = (self._most or {}).get(pool.key, pool.maximum)
+        low = max(pool.minimum, min(self.bounds.minimum, most))
+        return low, max(low, most)
+
+    def recommend(self, pool: LocalPool, at_seconds: float, recommended: int) -> None:
+        """Moves a pool towards a recommendation, as far as bounds, windows and growth allow."""
+        low, high = self.range_of(pool)
+        current = self.wanted[pool.key]
+        stabiliser = self._stabilisers.setdefault(pool.key, Stabiliser(self.down_seconds, self.up_seconds))
+        settled = stabiliser.settled(at_seconds, current, min(max(recommended, low), high))
+        self.wanted[pool.key] = grown(current, settled, self.elapsed_seconds) if settled > current else settled
+
+    def orders(self, snapshot: Snapshot, problem: Problem, *, spill: bool = True) -> Orders:
+        """The wanted replicas with their routing."""
+        if spill and self.bounds.fullness == 0.0:
+            routed: Routed = self._best.route(snapshot, problem, self.wanted)
+        else:
+            routed = local_first(problem, self.wanted, spill=spill, fullness=self.bounds.fullness or 1.0)
+        self.plans = routed.routes
+        return Orders(dict(self.wanted), routed.routes, routed.max_concurrency)
+
+
+def batch_at_capacity(problem: Problem, pool: str, plans: Mapping[str, RoutePlan]) -> float:
+    """Requests in flight of one replica at its capacity, for the mixture of routes that it was sent last, or that may
+    use it if it was sent nothing: what a load test of the pool finds, and what people set as the target of a metric."""
+    own = problem.local[pool]
+    load = {pair.route: rate_of(problem, pair.route) * pair.replicas for pair in problem.by_pool[pool]}
+    sent = {route: plans[route].shares.get(pool, 0.0) for route in load if route in plans}
+    weights = [(weight * sent.get(route, 0.0), route) for route, weight in load.items()]
+    if sum(weight for weight, _ in weights) <= 0.0:
+        weights = [(weight, route) for route, weight in load.items()]
+    total = sum(weight for weight, _ in weights)
+    if total <= 0.0:
+        return float(own.profile.max_concurrency)
+    return max(1.0, sum(w * route_capacity(problem.routes[route], own).batch for w, route in weights) / total)
+
+
+def measured(signals: Mapping[str, PoolSignal], pool: str) -> PoolSignal | None:
+    """What a pool's engines show; None where that is not known."""
+    found = signals.get(pool)
+    return found if found is not None and math.isfinite(found.in_flight) and math.isfinite(found.waiting) else None
