@@ -59,7 +59,7 @@ def _measured(name: str, options: argparse.Namespace) -> Report:
         case "operator":
             report = measure(options.pools, runs=options.runs)
         case "demand":
-            report = measure(options.demand)
+            report = measure(options.demand, seed=options.seed)
         case _:
             report = measure(options.requests, runs=options.runs)
     return replace(report, load_average={"before": before, "after": load_average()})

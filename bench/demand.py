@@ -1,4 +1,4 @@
-"""How well demand is told a few minutes ahead, on recorded production traffic.
+"""How well demand is told a few minutes ahead, on recorded production traffic: rates and burstiness of real clients.
 
 The log is kept as the operator keeps it, a sample a minute; outlooks are asked for every eleven minutes, so that the
 ten-minute grid of the recording is met at every phase. Each route's score is the continuous ranked probability score of
@@ -58,10 +58,11 @@ class Scores:
     seconds: float  # processor time in all
 
 
-def read_traffic(path: Path, days: int, clients: int) -> Traffic:
+def read_traffic(path: Path, days: int, clients: int, seed: int) -> Traffic:
     """The clients with most work of each model, from windows of ten minutes."""
     windows = days * DAY_MINUTES // WINDOW_MINUTES
     rates: dict[tuple[str, str], Floats] = defaultdict(lambda: np.zeros(windows))
+    spreads: dict[tuple[str, str], Floats] = defaultdict(lambda: np.ones(windows))
     seen: dict[str, Floats] = defaultdict(lambda: np.zeros(windows))
     work: dict[tuple[str, str], float] = {}
     with gzip.open(path, "rt") as text:
@@ -71,6 +72,7 @@ def read_traffic(path: Path, days: int, clients: int) -> Traffic:
                 continue
             key = row["model"], row["client"]
             rates[key][window] = float(row["rate_rps"])
+            spreads[key][window] = float(row["interarrival_cv"] or 1.0)
             seen[row["model"]][window] = 1.0
             if row["mean_input_tokens"] and row["mean_output_tokens"]:
                 work[key] = PROMPT_WORK * float(row["mean_input_tokens"]) + float(row["mean_output_tokens"])
@@ -79,20 +81,31 @@ def read_traffic(path: Path, days: int, clients: int) -> Traffic:
         own = sorted((key for key in work if key[0] == model), key=lambda key: (-rates[key].sum() * work[key], key))
         chosen += own[:clients]
     found = np.array([np.where(seen[key[0]] > 0, rates[key], np.nan) for key in chosen])
+    cv = np.array([spreads[key] for key in chosen])
     return Traffic(
         routes=tuple("/".join(key) for key in chosen),
         models=tuple(key[0] for key in chosen),
-        rates=np.repeat(found, WINDOW_MINUTES, axis=1).T,
+        rates=_drawn(np.repeat(found, WINDOW_MINUTES, axis=1), np.repeat(cv, WINDOW_MINUTES, axis=1), seed).T,
         work=np.array([work[key] for key in chosen]),
     )
 
 
-def measure(path: Path | None = None, days: int = DAYS, clients: int = CLIENTS) -> Report:
+def _drawn(rates: Floats, cv: Floats, seed: int) -> Floats:
+    """Arrivals of each minute, in requests/s: with the mean as recorded, and the variance of a renewal process.
+
+    At 10 requests/s and a coefficient of variation of 2, a minute has 600 arrivals with a deviation of 2 x 24.5 = 49.
+    """
+    expected, variance = np.nan_to_num(rates) * 60.0, np.maximum(cv, 0.1) ** 2
+    drawn = np.random.default_rng(seed).gamma(expected / variance + 1e-12, variance)
+    return np.where(np.isnan(rates), np.nan, np.where(expected > 0.0, drawn / 60.0, 0.0))
+
+
+def measure(path: Path | None = None, seed: int = 1, days: int = DAYS, clients: int = CLIENTS) -> Report:
     """All methods, each alone and as each route's own log chooses between them."""
     path = path or RECORDED
     if not path.exists():
         return Report("demand", (), {}, skipped=f"{path} is not there")
-    traffic = read_traffic(path, min(days, DAYS), clients)
+    traffic = read_traffic(path, min(days, DAYS), clients, seed)
     tables, values = [], {}
     for span in SPANS_MINUTES:
         table, found = _compared(traffic, span)

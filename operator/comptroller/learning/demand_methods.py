@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from comptroller.learning.demand_log import DAY_MINUTES, Floats
 from comptroller.learning.demand_origins import Sorted
 
-RECENCY_MINUTES = 2.0 * DAY_MINUTES  # an origin that is older by this weighs e times less
-TIME_OF_DAY_MINUTES = 240.0  # spread of the likeness of times of day
+RECENCY_MINUTES = 1.0 * DAY_MINUTES  # an origin that is older by this weighs e times less
+TIME_OF_DAY_MINUTES = 180.0  # spread of the likeness of times of day
 MIXED_RATIO = 0.2
 """Share of the weight that is given by age alone: what never followed such a moment may still come."""
 
@@ -32,7 +32,7 @@ UNKNOWN_DISTANCE = 1.0  # squared, in spreads: a state that is not known is neit
 class Method:
     """A likeness: for level, recent and yesterday the spread of the logarithm within which moments are alike.
 
-    Levels of 10 and 16 requests/s are a spread of 0.5 apart: exp(0.5) = 1.65; such an origin weighs exp(-1/2) = 0.6.
+    Levels of 10 and 15 requests/s are a spread of 0.4 apart: exp(0.4) = 1.5; such an origin weighs exp(-1/2) = 0.6.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Method:
 LAST_VALUE = Method("lastValue")
 METHODS = (
     LAST_VALUE,
-    Method("timeOfDay", (0.5, 0.0, 0.0), time_of_day=True),
-    Method("yesterday", (0.5, 0.5, 1.0), time_of_day=True),
+    Method("timeOfDay", (0.4, 0.0, 0.0), time_of_day=True),
+    Method("yesterday", (0.4, 0.5, 0.8), time_of_day=True),
 )
 
 

@@ -20,6 +20,7 @@ STEP_MINUTES = 7
 
 KEPT_ORIGINS = 3 * DAY_MINUTES // STEP_MINUTES
 RECENT_MINUTES = 10  # over which the level before is averaged: it tells a level that holds from one that has just come
+RECENT_PART = 0.3  # of the last value is that mean: one minute is a noisy measurement
 LEVEL_FLOOR = 0.1  # of a route's mean: below it, levels are alike
 SMALLEST_REQUESTS_PER_SECOND = 1e-6
 
@@ -31,6 +32,14 @@ class Seen:
     level: Floats  # now
     recent: Floats  # mean of the minutes before
     yesterday: Floats  # what was asked a day before the time ahead
+
+    def last_value(self) -> Floats:
+        """What changes are counted from, and what is forecast when nothing is known to change.
+
+        20 requests/s now and 10 in the mean of the last minutes: 0.7 * 20 + 0.3 * 10 = 17.
+        """
+        recent = np.where(np.isnan(self.recent), self.level, self.recent)
+        return (1.0 - RECENT_PART) * self.level + RECENT_PART * recent
 
     def states(self) -> tuple[Floats, Floats, Floats]:
         return self.level, self.recent, self.yesterday
@@ -58,9 +67,17 @@ class Sorted:
             *(self.states[:, rows], self.floor[rows]),
         )
 
-    def logarithms(self, seen: tuple[Floats, Floats, Floats]) -> NDArray[np.float32]:
-        """States of one moment, each [route], as they are compared: [state, route]."""
-        return np.log(np.array(seen) + self.floor).astype(np.float32)
+    def logarithms(self, seen: Seen) -> NDArray[np.float32]:
+        """The states of the first of the moments as they are compared: [state, route]."""
+        result: NDArray[np.float32] = np.log(np.array([one[0] for one in seen.states()]) + self.floor).astype(
+            np.float32
+        )
+        return result
+
+    def demands(self, seen: Seen) -> Floats:
+        """What is asked if the changes of the past follow the first of the moments: sorted, [route, place]."""
+        result: Floats = np.maximum(seen.last_value()[0][:, None] + self.change, 0.0)
+        return result
 
 
 @dataclass(slots=True)
@@ -71,7 +88,7 @@ class Origins:
     span_minutes: int
     routes: tuple[str, ...] = ()
     minutes: Minutes = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    figures: Floats = field(default_factory=lambda: np.zeros((4, 0, 0)))
+    figures: NDArray[np.float32] = field(default_factory=lambda: np.zeros((4, 0, 0), dtype=np.float32))
     """[level, recent, yesterday, came], [origin, route]: requests/s."""
     _revision: int = -1
 
@@ -86,7 +103,7 @@ class Origins:
             return 0
         if log.revision != self._revision:
             self.routes, self._revision = log.routes, log.revision
-            self.minutes, self.figures = self.minutes[:0], np.zeros((4, 0, len(self.routes)))
+            self.minutes, self.figures = self.minutes[:0], np.zeros((4, 0, len(self.routes)), dtype=np.float32)
         elif log.routes != self.routes:
             self._widen(log.routes)
         # the newest minute is still being measured
@@ -96,7 +113,7 @@ class Origins:
         if new.size == 0:
             return 0
         came = log.means(new + self.lead_minutes + 1, self.span_minutes, log.columns(self.routes))
-        found = np.array([*self.seen(log, new, self.routes).states(), came])
+        found = np.array([*self.seen(log, new, self.routes).states(), came], dtype=np.float32)
         self.minutes = np.concatenate([self.minutes, new])[-KEPT_ORIGINS:]
         self.figures = np.concatenate([self.figures, found], axis=1)[:, -KEPT_ORIGINS:]
         return int(new.size)
@@ -112,10 +129,15 @@ class Origins:
             yesterday=log.means(minutes + ahead, around, columns),
         )
 
+    def at(self, place: int) -> tuple[Seen, Floats]:
+        """What was seen at an origin, and what came: [route]."""
+        level, recent, yesterday, came = self.figures[:, place].astype(np.float64)
+        return Seen(level[None], recent[None], yesterday[None]), came
+
     def by_change(self) -> Sorted:
         """The origins sorted for each route. A sort of all routes: once per new origin."""
-        level, recent, yesterday, came = (one.T for one in self.figures)
-        change = came - level
+        level, recent, yesterday, came = (one.T.astype(np.float64) for one in self.figures)
+        change = came - Seen(level, recent, yesterday).last_value()
         known = ~np.isnan(change)
         scale = np.where(known, level, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         change = np.where(known, change, 0.0)
@@ -136,7 +158,7 @@ class Origins:
 
     def _widen(self, routes: tuple[str, ...]) -> None:
         """Makes room for routes that are new: of their past nothing is known."""
-        wider = np.full((4, self.minutes.size, len(routes)), np.nan)
+        wider = np.full((4, self.minutes.size, len(routes)), np.nan, dtype=np.float32)
         place = {route: column for column, route in enumerate(routes)}
         wider[:, :, [place[route] for route in self.routes]] = self.figures
         self.routes, self.figures = routes, wider

@@ -84,8 +84,7 @@ class Learned:
         if self.past is None:
             return np.zeros((rows.size, 0)), np.zeros((rows.size, 0))
         past = self.past.of(rows)
-        level, recent, yesterday = (one[0] for one in seen.states())
-        states = past.logarithms((level, recent, yesterday))
+        states = past.logarithms(seen)
         weight = np.zeros(past.change.shape)
         for method, share in zip(self.methods, self.shares[:, rows], strict=True):
             used = np.flatnonzero(share)
@@ -93,7 +92,7 @@ class Learned:
                 weight[used] += share[used, None] * weights(
                     past.of(used), at_minute, at_minute, states[:, used], method
                 )
-        return np.maximum(level[:, None] + past.change, 0.0), weight / weight.sum(axis=1, keepdims=True)
+        return past.demands(seen), weight / weight.sum(axis=1, keepdims=True)
 
     def _to_score(self, new: int) -> list[tuple[int, int]]:
         """Places of new origins to score, and how many steps each stands for. After loading a log only some of them."""
@@ -105,16 +104,15 @@ class Learned:
     def _score(self, past: Sorted, place: int, steps: int) -> None:
         """Scores every method at one origin, by what was known then."""
         minute = int(self.origins.minutes[place])
-        level, recent, yesterday, came = self.origins.figures[:, place]
+        seen, came = self.origins.at(place)
         until = minute - self.origins.ahead_minutes - 1
         enough = (past.known & (past.minutes <= until)[past.order]).sum(axis=1) >= FEWEST_ORIGINS
-        scored = enough & ~np.isnan(came - level)
+        scored = enough & ~np.isnan(came - seen.level[0])
         fade = math.exp(-steps * STEP_MINUTES / MEMORY_MINUTES)
         self.scores, self.spans = self.scores * fade, self.spans * fade
         if not scored.any():
             return
-        states = past.logarithms((level, recent, yesterday))
-        demands = np.maximum(level[:, None] + past.change, 0.0)
+        states, demands = past.logarithms(seen), past.demands(seen)
         found = [score(demands, weights(past, minute, until, states, method), came) for method in self.methods]
         self.scores += np.where(scored, np.array(found), 0.0) * steps
         self.spans += scored * steps * min(1.0, STEP_MINUTES / self.origins.span_minutes)
