@@ -260,12 +260,12 @@ class Operator:
     """`comptroller run` as a process."""
 
     def __init__(self, folder: Path, kubeconfig: Path, settings: Mapping[str, Any]) -> None:
-        self._port = free_port()
+        self.port = free_port()
         self._command = [sys.executable, "-m", "comptroller", "run", f"--settings={folder / 'settings.yaml'}"]
         self._environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
         self.log = folder / "operator.log"
         self.process: subprocess.Popen[bytes] | None = None
-        (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "listenPort": self._port}))
+        (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "listenPort": self.port}))
 
     def start(self) -> None:
         """Starts it and waits until it has seen the cluster and decided once."""
@@ -283,7 +283,7 @@ class Operator:
 
     def metric(self, name: str) -> float:
         """One of its own metrics, summed over labels."""
-        with urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
@@ -295,7 +295,7 @@ class Operator:
         assert self.process is not None
         if self.process.poll() is not None:
             raise RuntimeError(f"the operator ended with {self.process.returncode}: {self.log.read_text()[-2000:]}")
-        return _answers(f"http://127.0.0.1:{self._port}/readyz")
+        return _answers(f"http://127.0.0.1:{self.port}/readyz")
 
 
 @dataclass(slots=True)
