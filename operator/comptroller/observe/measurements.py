@@ -39,7 +39,12 @@ class Measurements:
     running: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool, pod)
     token_seconds: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     timed_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
-    pool_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool, kind) per second
+    pool_tokens: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (pool, policy, route, kind) per second
+    pool_answered: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (pool, policy, route) per second
     spent_usd_per_second: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
     answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
 
@@ -90,8 +95,12 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         "token_seconds": (engines.rate_by_pool(engines.TOKEN_SECONDS, window), ("namespace", "pool")),
         "timed_tokens": (engines.rate_by_pool(engines.TIMED_TOKENS, window), ("namespace", "pool")),
         "pool_tokens": (
-            f"sum by (pool, kind) (rate(comptroller_router_tokens_total[{window}s]))",
-            ("pool", "kind"),
+            f"sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[{window}s]))",
+            ("pool", "policy", "route", "kind"),
+        ),
+        "pool_answered": (
+            f'sum by (pool, policy, route) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
+            ("pool", "policy", "route"),
         ),
         "hosted_latency_seconds": (
             f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "

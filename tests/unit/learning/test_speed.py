@@ -24,6 +24,7 @@ from comptroller.learning.speed import (
     SpeedSample,
     begin,
     learn,
+    mean_shape,
 )
 from e2e.engines.request_events import EngineSpeed, Load, simulate
 
@@ -258,3 +259,22 @@ def test_equal_samples_give_equal_knowledge_and_one_more_never_takes_less_time(
     assert once == again
     assert iteration_ms(once.used, at) <= iteration_ms(once.used, at + 1)
     assert once.confidence < ENOUGH_CONFIDENCE or once.samples > 0
+
+
+def test_a_mix_loads_an_iteration_as_its_mean_shape_does() -> None:
+    parts = [(1.0, 4000.0, 100.0), (3.0, 100.0, 900.0), (0.5, 1000.0, 1.0)]
+    shape = mean_shape(parts)
+    assert shape is not None
+    assert shape[0] >= 0
+    flights = [rate * tokens_out for rate, _, tokens_out in parts]
+    one_by_one = sum(
+        flight * (iteration_ms(DECLARED, 1, tokens_in, tokens_out) - 5.5)
+        for flight, (_, tokens_in, tokens_out) in zip(flights, parts, strict=True)
+    )
+    assert iteration_ms(DECLARED, 1, *shape) - 5.5 == pytest.approx(one_by_one / sum(flights))
+
+
+def test_one_kind_of_request_is_its_own_mean_shape_and_none_has_none() -> None:
+    assert mean_shape([(2.0, 1000.0, 250.0)]) == pytest.approx((1000.0, 250.0))
+    assert mean_shape([]) is None
+    assert mean_shape([(0.0, 1000.0, 250.0), (1.0, float("nan"), 2.0), (1.0, 5.0, 0.0)]) is None

@@ -202,7 +202,8 @@ QUERIES = {
     'sglang:num_running_reqs|llamacpp:requests_processing", pool!=""}[60s]))',
     "token_seconds": f"sum by (namespace, pool) ({dialects(*engines.TOKEN_SECONDS)})",
     "timed_tokens": f"sum by (namespace, pool) ({dialects(*engines.TIMED_TOKENS)})",
-    "pool_tokens": "sum by (pool, kind) (rate(comptroller_router_tokens_total[60s]))",
+    "pool_tokens": "sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[60s]))",
+    "pool_answered": 'sum by (pool, policy, route) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
 }

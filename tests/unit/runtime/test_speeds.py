@@ -19,6 +19,7 @@ from comptroller.runtime.specs import read_specs
 from comptroller.runtime.speeds import remembered_profile, speeds_after
 from tests.unit.kube import build
 
+CHAT = ("ai/big", "ai/research", "chat")
 DECLARED = {"alphaMs": "6.1", "betaMs": "0.05", "gammaMs": "0.0004", "maxConcurrency": 64}
 LEARNED = {
     "alphaMs": "7.3", "betaMs": "0.06", "gammaMs": "0.00048", "source": "learned", "samples": 40, "confidence": "0.9",
@@ -38,8 +39,8 @@ def busy(batch: float, per_token_ms: float) -> Measurements:
         running={("ai", "big", "a"): Sample(batch)},
         token_seconds={("ai", "big"): Sample(per_token_ms / 1000 * 100)},
         timed_tokens={("ai", "big"): Sample(100.0)},
-        pool_tokens={("ai/big", "input"): Sample(1000.0), ("ai/big", "output"): Sample(250.0)},
-        answered_by_pool={("ai/big",): Sample(1.0)},
+        pool_tokens={(*CHAT, "input"): Sample(1000.0), (*CHAT, "output"): Sample(250.0)},
+        pool_answered={CHAT: Sample(1.0)},
     )
 
 
