@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from comptroller.sim.arena import Options, days_of, jobs_of, policies, prepared, run_arena
+from comptroller.sim.arena import Options, days_of, jobs_of, policy_names, prepared, run_arena
 from comptroller.sim.replay import span_of
 from comptroller.sim.scenario import ScenarioError
 from comptroller.sim.stage import Stage
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    known = policies()
+    known = policy_names()
     names = [name.strip() for text in arguments.policy or ["programme"] for name in text.split(",") if name.strip()]
     if "all" in names:
         names = list(known)

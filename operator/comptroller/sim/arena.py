@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from comptroller import __version__
-from comptroller.sim import baselines, programme
+from comptroller.sim import programme
+from comptroller.sim.baselines.registry import BASELINES, baseline
 from comptroller.sim.bound import hindsight_bound
 from comptroller.sim.policy import Policy
 from comptroller.sim.replay import Demand, Replay, draw, epochs, span_of
@@ -58,10 +59,14 @@ class Job:
     seed: int
 
 
-def policies() -> dict[str, Callable[[], Policy]]:
-    """Every policy by its name: this product's own first, then what people would run instead."""
-    found: Mapping[str, Callable[[], Policy]] = getattr(baselines, "BASELINES", {})
-    return {**OWN, **found}
+def policy_names() -> tuple[str, ...]:
+    """Every policy: this product's own first, then what people would run instead."""
+    return (*OWN, *BASELINES)
+
+
+def policy(name: str, load: float | None) -> Policy:
+    """A new policy for one run; a baseline as it was tuned for this load."""
+    return OWN[name]() if name in OWN else baseline(name, load)
 
 
 def prepared(options: Options) -> Stage:
@@ -125,9 +130,10 @@ def _one(job: Job, drawn: _Drawn, told: Told | None) -> Score | Bound:
         if told is not None:
             told(job.policy, job.day, job.seed, demand.span.end_seconds - demand.span.warm_seconds)
         return found
-    policy = policies()[job.policy]()
+    load = drawn.options.load if drawn.options.load is not None else stage.scenario.spec.demand.load
+    chosen = policy(job.policy, load)
     tick = drawn.options.tick_seconds or stage.scenario.spec.tick_seconds
-    run = Replay(stage, demand, policy, tick, told_the_future=isinstance(policy, programme.Oracle))
+    run = Replay(stage, demand, chosen, tick, told_the_future=isinstance(chosen, programme.Oracle))
 
     def on_progress(seconds: float) -> None:
         if told is not None:
