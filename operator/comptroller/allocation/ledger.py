@@ -110,7 +110,7 @@ def changes(before: Entry, after: Decision) -> tuple[Change, ...]:
     ]
     found += [Change(key, f"{short(key)} is gone.") for key in sorted(before.replicas.keys() - after.pools.keys())]
     found += [
-        Change(key, f"{short(key)}: {plan.message}")
+        Change(key, f"Route {short(key)}: {plan.message}")
         for key, plan in sorted(after.routes.items())
         if moved_share(before.shares.get(key), plan.shares) >= NEWS_SHARE
     ]

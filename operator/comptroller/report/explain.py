@@ -44,7 +44,7 @@ def explain_pool(pool: Item, policies: Sequence[Item], pools: Sequence[Item], no
     status, name = _status(pool), pool["metadata"]["name"]
     hosted = "hosted" in (pool.get("spec") or {})
     allocation, economics = status.get("allocation") or {}, status.get("economics") or {}
-    decisions = _decisions(policies, f"{name}: ")
+    decisions = _decisions(policies, name)
     lines = [
         *_states(pool, allocation.get("reason")),
         *_labelled("Why", _why(allocation.get("message"))),
@@ -193,13 +193,14 @@ def _data_of_pool(pool: Item, policies: Sequence[Item], pools: Sequence[Item]) -
                 yield leaving_text(route)
 
 
-def _decisions(policies: Sequence[Item], words: str) -> list[Item]:
+def _decisions(policies: Sequence[Item], pool: str) -> list[Item]:
     """The newest entries of the ledger that speak of a pool, each once."""
+    named = re.compile(rf"(^|(?<!Route) ){re.escape(pool)}: ")
     found = {
         str(one.get("id")): one
         for policy in policies
         for one in _status(policy).get("decisions") or ()
-        if words in str(one.get("message"))
+        if named.search(str(one.get("message")))
     }
     return sorted(found.values(), key=lambda one: str(one.get("at")), reverse=True)
 

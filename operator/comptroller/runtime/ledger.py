@@ -30,6 +30,7 @@ from comptroller.runtime.state import Picture
 log = logging.getLogger("comptroller.ledger")
 
 MOST_ENTRIES = 1000
+MOST_VALUES = 200_000  # of all entries together, some 30 MB: a fleet of 100 pools and 500 routes has 2,000 in each
 MOST_ANSWERED = 100  # entries of one HTTP answer, unless fewer or more are asked for
 LONGEST_STRETCH_SECONDS = 120.0  # between two measurements; a rate says nothing about a longer time
 
@@ -40,6 +41,7 @@ class Ledger:
 
     metrics: Metrics
     entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=MOST_ENTRIES))
+    _values: int = 0
     _tally: Tally = field(default_factory=Tally)
     _measured_seconds: float | None = None
 
@@ -57,13 +59,21 @@ class Ledger:
             news.append(self.entries[-1])
         self._tally = Tally()
         made = entry_of(picture.number, picture.snapshot, picture.decision, before)
-        self.entries.append(made)
+        self._append(made)
         if made.changes:
             log.info(
                 "Decided %s: %s", made.number, " ".join(one.words for one in made.changes)[:2048],
                 extra=_told(made),
             )  # fmt: skip
         return [*news, made]
+
+    def _append(self, entry: Entry) -> None:
+        """Adds an entry and forgets the oldest ones that are too many."""
+        full = len(self.entries) == self.entries.maxlen
+        self._values += _size(entry) - (_size(self.entries[0]) if full else 0)
+        self.entries.append(entry)
+        while self._values > MOST_VALUES and len(self.entries) > 1:
+            self._values -= _size(self.entries.popleft())
 
     def _measure(self, picture: Picture) -> None:
         """Adds the time since the last round, at the rate that is measured now: what has been spent over the rate
@@ -105,6 +115,11 @@ class Ledger:
                 found.append(at | as_json(entry))
             found += [at | as_json(entry, one) for one in entry.prices if wanted in (one, one.split("/", 1)[1])]
         return found[:limit]
+
+
+def _size(entry: Entry) -> int:
+    """How many numbers an entry holds, about."""
+    return 4 * len(entry.prices) + 2 * len(entry.demand) + sum(len(one) for one in entry.shares.values())
 
 
 def _told(entry: Entry) -> dict[str, Any]:

@@ -178,3 +178,12 @@ def test_the_status_has_the_same_sentences() -> None:
         "Else: Stay at 2 and spill on: $29.60/h more. All hosted: $212/h more, and nobody would answer 2.2 rps.",
         "GPU: One more h100 here would be worth $3.10/h; owning one costs $1.13/h: pays back in 515 days.",
     ]
+
+
+def test_a_route_that_bears_the_name_of_a_pool_is_not_the_pool() -> None:
+    told = [
+        {"id": "3", "at": "2026-03-02T14:02:33Z", "message": "Route qwen3-32b-h100: 2 rps: 100% on other."},
+        {"id": "2", "at": "2026-03-02T14:02:32Z", "message": "other: 1 -> 2: more. qwen3-32b-h100: 2 -> 4: more."},
+    ]
+    found = explain_pool(local_pool(), [policy(decisions=told)], POOLS, NOW).data["decisions"]
+    assert [one["id"] for one in found] == ["2"]

@@ -159,6 +159,14 @@ async def test_the_ring_is_bounded_and_answers_newest_first(world: World, monkey
     assert world.ledger.answer({"pool": "none"}) == []
 
 
+async def test_large_fleets_have_fewer_entries(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.at(0, 1.0)
+    monkeypatch.setattr(ledger_module, "MOST_VALUES", 3 * ledger_module._size(world.ledger.entries[0]))
+    for minute in range(1, 8):
+        await world.at(61 * minute, 1.0)
+    assert [one.at_seconds for one in world.ledger.entries] == [1000.0 + 61 * minute for minute in (5, 6, 7)]
+
+
 @pytest.fixture
 async def port(world: World) -> AsyncIterator[int]:
     runner = await serve(0, CollectorRegistry(), lambda: {"ok": True}, lambda: {"ok": True}, list, world.ledger.answer)
