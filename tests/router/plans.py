@@ -11,7 +11,7 @@ from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
-from comptroller.render.router.plan import RouterPlan
+from comptroller.render.router.plan import PoolLimit, RouterPlan
 
 from .stubs import Upstream
 
@@ -121,3 +121,10 @@ def limited(plan: RouterPlan, route: str, pool: str, limit: int) -> RouterPlan:
         for one in plan.routes
     )
     return replace(plan, routes=routes)
+
+
+def with_places(plan: RouterPlan, pool: str, places: int, **assured: int) -> RouterPlan:
+    """The plan with another limit on a pool for all routes together."""
+    name = f"inference/{pool}"
+    limits = [PoolLimit(name, places, tuple(assured.items())) if one.pool == name else one for one in plan.limits]
+    return replace(plan, limits=tuple(limits))

@@ -14,12 +14,13 @@ from typing import Any
 
 @dataclass
 class Upstream:
-    """One backend. `status` and `seconds` are how it behaves from now on."""
+    """One backend. `status`, `seconds` and `breaks` are how it behaves from now on."""
 
     name: str
     port: int = 0
     status: int = 200
     seconds: float = 0.0
+    breaks: bool = False  # closes the connection in the middle of a stream
     prompt_tokens: int = 100
     cached_tokens: int = 40
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -32,9 +33,14 @@ class Upstream:
     failed: bool = False  # whether it has refused a request since the last reset
 
     def reset(self) -> None:
-        self.status, self.seconds, self.failed = 200, 0.0, False
+        self.status, self.seconds, self.failed, self.breaks = 200, 0.0, False, False
         self.requests.clear()
         self.headers.clear()
+
+    def breaks_after(self, index: int) -> None:
+        """Raises where a stream that breaks does so."""
+        if self.breaks and index == 1:
+            raise ConnectionAbortedError
 
     def usage(self) -> dict[str, Any]:
         return {
@@ -64,7 +70,8 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
                 upstream.failed = True
                 self.whole(upstream.status, {"error": {"message": f"{upstream.name} says {upstream.status}"}})
             elif body.get("stream"):
-                self.stream(body)
+                with suppress(ConnectionAbortedError):
+                    self.stream(body)
             else:
                 message = {"role": "assistant", "content": upstream.name}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -95,6 +102,7 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
                     )
                 )
                 time.sleep(0.02)
+                upstream.breaks_after(index)
             if (body.get("stream_options") or {}).get("include_usage"):
                 self.event(self.frame(body, "chat.completion.chunk", choices=[], usage=upstream.usage()))
             with suppress(OSError):

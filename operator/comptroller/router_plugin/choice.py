@@ -32,7 +32,7 @@ def choose_where_there_is_room() -> None:
             return draw(resolve_model_alias, healthy_deployments, model, request_kwargs)
         left = place.candidates(model, [one["model_info"]["id"] for one in healthy_deployments])
         if not left:
-            raise EverythingFullError(model)
+            raise everything_full(model)
         among = [one for one in healthy_deployments if one["model_info"]["id"] in left]
         chosen = draw(resolve_model_alias, among, model, request_kwargs)
         place.take(chosen["model_info"]["id"])
@@ -41,11 +41,13 @@ def choose_where_there_is_room() -> None:
     litellm_router.simple_shuffle = drawn
 
 
-class EverythingFullError(litellm.RateLimitError):  # type: ignore[misc,unused-ignore]
-    """A 429 that LiteLLM puts into OpenAI's shape, with these headers."""
-
-    headers: Mapping[str, str] = {"retry-after": str(RETRY_AFTER_SECONDS)}
-
-    def __init__(self, route: str) -> None:
-        message = f"every pool that route {route} permits is full; try again in {RETRY_AFTER_SECONDS} second"
-        super().__init__(message=message, llm_provider="", model=route)
+def everything_full(route: str) -> Any:
+    """A 429, which LiteLLM puts into OpenAI's shape."""
+    return litellm.RateLimitError(
+        message=f"every pool that route {route} permits is full; try again in {RETRY_AFTER_SECONDS} second",
+        llm_provider="",
+        model=route,
+        category=litellm.RateLimitErrorCategory.LITELLM_RATE_LIMIT,
+        rate_limit_type=litellm.RateLimitType.CONCURRENT_REQUESTS,
+        headers={"retry-after": str(RETRY_AFTER_SECONDS)},
+    )
