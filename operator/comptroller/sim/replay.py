@@ -60,16 +60,24 @@ class Demand:
 
 
 def span_of(stage: Stage, day: int, hours: float | None = None) -> Span:
-    """The part of a day that the trace has. Raises `ValueError` where it has nothing of it."""
-    trace = stage.trace
-    start = max(day * DAY_SECONDS, trace.start_seconds)
+    """The part of a day that the trace has. Raises `ValueError` where it has nothing of it.
+
+    Where the trace begins on that day, the warm-up takes the first part of it: nobody should be scored on a start from
+    nothing.
+    """
+    trace, warm_up = stage.trace, stage.scenario.spec.demand.warm_up_seconds
+    start = max(day * DAY_SECONDS, trace.start_seconds + warm_up)
     end = min((day + 1) * DAY_SECONDS, trace.end_seconds)
     if end <= start:
         days = trace.days()
-        raise ValueError(f"the demand file has nothing of day {day} (it has days {days[0]} to {days[-1]})")
+        minutes = (trace.end_seconds - trace.start_seconds) / 60.0
+        raise ValueError(
+            f"the demand file has nothing of day {day} after a warm-up of {warm_up:.0f} s (it has days {days[0]} to "
+            f"{days[-1]}, {minutes:.0f} minutes in all). Choose another day, or lower demand.warmUpSeconds"
+        )
     if hours is not None:
         end = min(end, start + hours * 3600.0)
-    return Span(day, start - stage.scenario.spec.demand.warm_up_seconds, start, end)
+    return Span(day, start - warm_up, start, end)
 
 
 def draw(stage: Stage, span: Span, seed: int, step_seconds: float) -> Demand:
