@@ -118,8 +118,8 @@ class Referee:
                 self.row(floor * rate, highspy.kHighsInf, [*solved, (shed, floor), (short, 1.0)])
         for key, pool in problem.local.items():
             loads = [(x[p.route, key], p.replicas) for p in problem.by_pool[key] if (p.route, key) in x]
-            taken = min(self.held(key, "replicas"), self.tiny.bounds[key].low)
             left = case.left.get((pool.gpu_class, pool.site), 1.0)
+            taken = min(self.held(key, "replicas"), left * self.tiny.bounds[key].low)
             self.row(-highspy.kHighsInf, -taken, [*loads, (self.n[key], -left)])
             if case.starting:
                 self.row(-highspy.kHighsInf, max(self.tiny.bounds[key].base - taken, 0.0), loads)
@@ -240,8 +240,9 @@ def two_cases(draw: st.DrawFn, problem: Problem) -> list[Case]:
     part = draw(st.floats(0.01, 0.99))
     asked = {key: problem.rates[key] for key in problem.routes if key not in problem.held}
     then = {key: draw(st.floats(0, 30)) for key in asked}
-    left = {(draw(st.sampled_from(GROUPS)), ""): draw(st.floats(0, 1))} if draw(st.booleans()) else {}
-    return [Case(part, asked, starting=draw(st.booleans()), left=left), Case(1.0 - part, then)]
+    starting = draw(st.booleans())
+    left = {} if starting else {(draw(st.sampled_from(GROUPS)), ""): draw(st.floats(0, 1))}
+    return [Case(part, asked, starting=starting, left=left), Case(1.0 - part, then)]
 
 
 @cases(300)

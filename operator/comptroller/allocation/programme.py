@@ -174,6 +174,7 @@ class _Block:
     pools: list[str]
     pool_rows: Integers
     pool_columns: Integers
+    lows: Floats
     bases: Floats
 
 
@@ -241,7 +242,7 @@ def _block(problem: Problem, routes: list[str], bounds: Mapping[str, Bounds], re
         np.array(demand_rows, dtype=np.int32), np.array(quality_rows, dtype=np.int32),
         np.array(quality_routes, dtype=np.int32), np.array(floors), pools, np.array(pool_rows, dtype=np.int32),
         np.array([replicas[key] for key in pools], dtype=np.int32),
-        np.array([float(bounds[key].base) for key in pools]),
+        np.array([float(bounds[key].low) for key in pools]), np.array([float(bounds[key].base) for key in pools]),
     )  # fmt: skip
 
 
@@ -300,6 +301,7 @@ class _Assembly:
         lower[block.demand_rows] = upper[block.demand_rows] = rates
         lower[block.quality_rows] = block.floors * rates[block.quality_routes]
         left = np.array([case.left.get(group_of(problem.local[key]), 1.0) for key in block.pools])
+        upper[block.pool_rows] = np.maximum(upper[block.pool_rows], -left * block.lows)  # held routes lose theirs too
         rows = np.concatenate([block.rows, block.pool_rows]).astype(np.int64)
         columns = np.concatenate([block.columns.astype(np.int64) + offset, block.pool_columns.astype(np.int64)])
         self._add_rows(lower, upper, rows, columns, np.concatenate([block.values, -left]))

@@ -12,7 +12,7 @@ from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import Bounds, Case, Programme, build_programme
+from comptroller.allocation.programme import Bounds, Case, Programme, build_programme, group_of, inventory_limit
 from comptroller.allocation.snapshot import Measurement, Rules
 from comptroller.allocation.validate import flaws, replica_flaws
 
@@ -61,9 +61,7 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
         limit *= FIRST_FACTOR
     if len(programme.integer) > EXACT_BELOW:
         start = _as_before(fleet, bounds)
-        solved = run(
-            programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=start
-        )
+        solved = run(programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=start)
     else:
         solved = run(programme, integer=True, time_limit_seconds=limit)
     if solved is not None:
@@ -72,14 +70,26 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
             plan = told_plan(fleet, chosen, bounds)
             if plan.rung != "greedy":
                 return replace(plan, rung="milp", objective=solved.objective, seconds=plan.seconds + solved.seconds)
-    before = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
-    return told_plan(fleet, before, bounds)
+    return told_plan(fleet, _before(fleet, bounds), bounds)
+
+
+def _before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> dict[str, int]:
+    """Replicas as before, clipped to the bounds; where the GPUs no longer suffice, without those that do not fit, from
+    the pools that hold most above their lower bound."""
+    counts = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    sizes = {key: pool.gpus_per_replica for key, pool in fleet.problem.local.items()}
+    for group in fleet.gpus:
+        limit = inventory_limit(fleet.problem, group, bounds, fleet.gpus)
+        members = sorted(key for key, pool in fleet.problem.local.items() if group_of(pool) == group)
+        while limit is not None and sum(sizes[key] * counts[key] for key in members) > limit:
+            counts[max(members, key=lambda key: sizes[key] * (counts[key] - bounds[key].low))] -= 1
+    return counts
 
 
 def _as_before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> Sequence[float] | None:
     """The solution that leaves the replicas as they are: where a large programme starts from, so that its time limit
     costs optimality and never the plan."""
-    before = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    before = _before(fleet, bounds)
     fixed = {key: Bounds(count, count, bounds[key].base) for key, count in before.items()}
     programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
     solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)

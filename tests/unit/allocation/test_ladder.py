@@ -12,7 +12,7 @@ from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, prepare
 from comptroller.allocation.programme import Bounds, Case
-from comptroller.allocation.snapshot import Snapshot
+from comptroller.allocation.snapshot import Memory, Snapshot, Unknown
 from comptroller.allocation.validate import flaws
 from tests.unit.allocation.build import hosted, local, route, snapshot
 
@@ -50,6 +50,31 @@ def test_without_the_integer_solver_the_replicas_stay_and_the_routing_goes_on(mo
     decision = decide(world())
     assert {key: one.replicas for key, one in decision.pools.items()} == {"ai/a": 1, "ai/b": 0}
     assert decision.hosted["ai/api"].requests_per_second == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("rung", ["routing-lp", "greedy"])
+def test_without_the_integer_solver_no_more_replicas_stay_than_gpus_are_left(
+    rung: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five GPUs were taken, two are left."""
+    solved_with(rung, monkeypatch)
+    pools = (local("a", serving=1, previous=1), local("b", serving=2, previous=2, gpus_per_replica=2))
+    decision = decide(snapshot(*pools, hosted(), route("chat", "a", "b", "api", rps=20), gpus=2))
+    assert {key: one.replicas for key, one in decision.pools.items()} == {"ai/a": 1, "ai/b": 0}
+
+
+def test_a_held_route_that_fills_its_pool_leaves_the_case_of_a_failed_node_solvable() -> None:
+    """A node's failure takes the held route's replicas too; every other pool is still chosen by the programme."""
+    memory = Memory(shares={"ai/policy/held": {"ai/a": 1.0}}, requests_per_second={"ai/policy/held": 7.9})
+    held = route("held", "a", rps=Unknown("stale"))
+    pools = (local("a", serving=1, previous=1), local("b", gpu_class="rtx4090"))
+    fleet = snapshot(
+        *pools, hosted(), held, route("chat", "a", "b", "api", rps=7), gpus=4, memory=memory,
+        gpus_per_node={("h100", ""): 4.0},
+    )  # fmt: skip
+    decision = decide(fleet)
+    assert decision.rung == "milp"
+    assert {key: one.replicas for key, one in decision.pools.items()} == {"ai/a": 1, "ai/b": 1}
 
 
 def planned() -> tuple[Problem, dict[str, float], dict[str, Bounds], Snapshot, Plan]:
