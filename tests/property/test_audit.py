@@ -216,6 +216,7 @@ class Rendered:
     plan: RouterPlan
     config: dict[str, Any]
     pod: dict[str, Any]
+    labels: dict[str, str]
     network: dict[str, Any] | None
 
     def audit(self, fleet: Fleet, config: Any = None, pod: Any = None) -> list[Violation]:
@@ -241,9 +242,14 @@ def rendered(fleet: Fleet) -> list[Rendered]:
     for plan in plans:
         named = {one["kind"]: one for one in children if one["metadata"]["name"] == plan.name}
         config = yaml.safe_load(named["ConfigMap"]["data"]["config.yaml"])
-        pod = named["Deployment"]["spec"]["template"]["spec"]
-        found.append(Rendered(plan, config, pod, named.get("NetworkPolicy")))
+        template = named["Deployment"]["spec"]["template"]
+        labels = template["metadata"]["labels"]
+        found.append(Rendered(plan, config, template["spec"], labels, named.get("NetworkPolicy")))
     return found
+
+
+def egress(fleet: Fleet, one: Rendered, network: Any) -> list[Violation]:
+    return audit_egress(fleet.policy, fleet.pools, network, one.labels, name=NAME)
 
 
 def _limit(spec: ModelPoolSpec) -> int | None:
@@ -256,7 +262,7 @@ def test_what_is_rendered_for_a_random_fleet_passes(fleet: Fleet) -> None:
     for one in rendered(fleet):
         assert one.audit(fleet) == []
         if one.plan.kind == "restricted":
-            assert audit_egress(fleet.policy, fleet.pools, one.network, name=NAME) == []
+            assert egress(fleet, one, one.network) == []
 
 
 HARMLESS = (
@@ -415,6 +421,12 @@ def test_a_pod_with_other_variables_or_secrets_is_refused(fleet: Fleet) -> None:
             mutated = copy.deepcopy(one.pod)
             mutated["containers"][0]["env"].append(variable)
             assert one.audit(fleet, pod=mutated), variable
+        for name, value in (("hostNetwork", True), ("hostAliases", []), ("initContainers", []), ("dnsConfig", {})):
+            assert one.audit(fleet, pod={**one.pod, name: value}), name
+        for field in ("command", "args"):
+            mutated = copy.deepcopy(one.pod)
+            mutated["containers"][0][field] = ["litellm", "--config", "/tmp/other.yaml"]
+            assert one.audit(fleet, pod=mutated), field
         mutated = copy.deepcopy(one.pod)
         mutated["containers"][0]["envFrom"] = [{"secretRef": {"name": "foreign"}}]
         assert one.audit(fleet, pod=mutated)
@@ -431,7 +443,7 @@ def test_a_restricted_router_with_a_wider_way_out_is_refused(fleet: Fleet) -> No
     for one in rendered(fleet):
         if one.network is None:
             continue
-        assert audit_egress(fleet.policy, fleet.pools, None, name=NAME)
+        assert egress(fleet, one, None)
         rules = one.network["spec"]["egress"]
         for wider in (
             {},
@@ -443,6 +455,11 @@ def test_a_restricted_router_with_a_wider_way_out_is_refused(fleet: Fleet) -> No
             {**rules[0], "ports": [{"port": 53, "endPort": 65535}]},
         ):
             network = changed(one.network, ("spec", "egress"), lambda now, wider=wider: [*now, wider])
-            assert audit_egress(fleet.policy, fleet.pools, network, name=NAME), wider
+            assert egress(fleet, one, network), wider
+        elsewhere = changed(one.network, ("metadata", "namespace"), lambda _: "other")
+        assert egress(fleet, one, elsewhere)
+        for selector in ({"matchLabels": {"app": "other"}}, {"matchExpressions": []}):
+            others = changed(one.network, ("spec", "podSelector"), lambda _, selector=selector: selector)
+            assert egress(fleet, one, others), selector
         ingress = changed(one.network, ("spec", "policyTypes"), lambda _: ["Ingress"])
-        assert audit_egress(fleet.policy, fleet.pools, ingress, name=NAME)
+        assert egress(fleet, one, ingress)

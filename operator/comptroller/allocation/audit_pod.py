@@ -26,6 +26,22 @@ _ENVIRONMENT = frozenset(
     )
 )
 
+_POD = frozenset(
+    (
+        "automountServiceAccountToken",
+        "enableServiceLinks",
+        "securityContext",
+        "terminationGracePeriodSeconds",
+        "topologySpreadConstraints",
+        "volumes",
+        "containers",
+        "imagePullSecrets",
+    )
+)
+"""Not the node's network, where no NetworkPolicy holds, nor other names for the pools' addresses."""
+_COMMAND = ["python3", "-m", "router_plugin"]
+_ARGUMENTS = ["--config", "/etc/comptroller/router/config.yaml"]
+
 
 def audit_router_pod(
     policy: RoutingPolicySpec, pools: Mapping[str, ModelPoolSpec], kind: Kind, pod: Mapping[str, Any], *, name: str
@@ -39,9 +55,13 @@ def audit_router_pod(
         for backend in route.backends
         if (key := f"{namespace}/{backend.pool}") in pools and not [*pair_violations("", namespace, route, key, pools)]
     ]
-    found: list[Violation] = []
-    containers = [*(pod.get("containers") or ()), *(pod.get("initContainers") or ())]
+    found = [
+        Violation(f"pod.{key}", "is nothing that a router's pod may have") for key in sorted({*pod} - _POD, key=str)
+    ]
+    containers = list(pod.get("containers") or ())
     for container in containers:
+        if container.get("command") != _COMMAND or container.get("args", [None])[:2] != _ARGUMENTS:
+            found.append(Violation("pod.command", "is not the router with its plugin, which asks for keys"))
         if container.get("envFrom"):
             found.append(Violation("pod.envFrom", "variables must be named one by one"))
         found += [
@@ -81,12 +101,22 @@ def _tenant_mounts(
 
 
 def audit_egress(
-    policy: RoutingPolicySpec, pools: Mapping[str, ModelPoolSpec], rendered: Mapping[str, Any] | None, *, name: str
+    policy: RoutingPolicySpec,
+    pools: Mapping[str, ModelPoolSpec],
+    rendered: Mapping[str, Any] | None,
+    labels: Mapping[str, str],
+    *,
+    name: str,
 ) -> list[Violation]:
     """What the NetworkPolicy of a restricted router breaks: it may reach pods of its pools on their ports, and the
-    cluster's DNS. None: there is no policy, which is a way out."""
+    cluster's DNS. None: there is no policy, which is a way out; so is one that does not choose the pods, which have
+    these labels."""
     namespace = name.split("/", 1)[0]
-    spec = (rendered or {}).get("spec") or {}
+    spec, metadata = (rendered or {}).get("spec") or {}, (rendered or {}).get("metadata") or {}
+    chosen = spec.get("podSelector") or {}
+    holds = metadata.get("namespace") == namespace and {*chosen} <= {"matchLabels"}
+    if not holds or not {*(chosen.get("matchLabels") or {}).items()} <= {*labels.items()}:
+        return [Violation("networkPolicy.podSelector", "does not choose the router's pods")]
     if "Egress" not in (spec.get("policyTypes") or ()) or not isinstance(spec.get("egress"), list):
         return [Violation("networkPolicy", "nothing keeps the restricted router inside")]
     ports = {

@@ -167,9 +167,10 @@ def audit(
         named = {child["kind"]: child for child in children if child["metadata"]["name"] == plan.name}
         policy = f"{plan.namespace}/{plan.policy}"
         config = yaml.safe_load(named["ConfigMap"]["data"]["config.yaml"])
-        pod = named["Deployment"]["spec"]["template"]["spec"]
+        template = named["Deployment"]["spec"]["template"]
+        pod, labels = template["spec"], template["metadata"]["labels"]
         found += audit_router_pod(spec, pools, plan.kind, pod, name=policy)
         found += audit_router_config(spec, pools, plan.kind, config, secrets_of(pod), name=policy)
         if plan.kind == "restricted":
-            found += audit_egress(spec, pools, named.get("NetworkPolicy"), name=policy)
+            found += audit_egress(spec, pools, named.get("NetworkPolicy"), labels, name=policy)
     return found
