@@ -23,7 +23,7 @@ from comptroller.allocation.audit_router import audit_router_config
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import LocalPool, Snapshot
-from comptroller.api.modelpool import ModelPoolSpec
+from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.api.settings import Settings
 from comptroller.render.policy import policy_children
@@ -83,7 +83,8 @@ def pool_specs(draw: st.DrawFn) -> dict[str, ModelPoolSpec]:
             },
         }
     for index in range(draw(st.integers(0, 2))):
-        own_address = draw(st.booleans())
+        provider = draw(st.sampled_from(sorted(Provider)))
+        own_address = provider in ("azure", "openaiCompatible") or draw(st.booleans())
         inside = ["onPremises"] if own_address else []
         limits = {"requestsPerMinute": draw(st.sampled_from([60, 6000])), "maxConcurrency": draw(st.integers(1, 64))}
         made[f"ai/api{index}"] = {
@@ -93,7 +94,7 @@ def pool_specs(draw: st.DrawFn) -> dict[str, ModelPoolSpec]:
                 "perimeter": draw(st.sampled_from(["external", "privateCloud", *inside])),
             },
             "hosted": {
-                "provider": draw(st.sampled_from(["openai", "anthropic", "groq"])),
+                "provider": provider,
                 "apiKeySecretRef": {"name": f"secret-{index}", "key": "key"},
                 "limits": draw(st.sampled_from([{}, limits])),
                 **({"baseUrl": f"https://own{index}.example/v1"} if own_address else {}),
@@ -323,7 +324,7 @@ def test_every_configuration_that_says_something_else_is_refused(fleet: Fleet) -
             if any(word in str(step) for step in path for word in HARMLESS):
                 continue
             for evil in EVIL:
-                if path[-1] == "api_key" and evil == "":
+                if path[-1] in ("api_key", "vertex_credentials") and evil == "":
                     continue  # no key is no way out
                 mutated = changed(one.config, path, lambda _, evil=evil: evil)
                 assert one.audit(fleet, mutated), f"{path} = {evil}"
@@ -361,7 +362,7 @@ def test_entries_that_change_places_are_refused(fleet: Fleet) -> None:
     """Every two entries with other names, models, addresses, keys or ids swap one of these."""
     places: tuple[Path, ...] = (
         ("model_name",), ("model_info", "id"), ("litellm_params", "model"), ("litellm_params", "api_base"),
-        ("litellm_params", "api_key"),
+        ("litellm_params", "api_key"), ("litellm_params", "vertex_credentials"),
     )  # fmt: skip
     for one in rendered(fleet):
         entries = one.config["model_list"]
