@@ -340,6 +340,22 @@ class BackendShare(ApiModel):
     requests_per_second: Figure | None = Field(default=None, description="The same in requests per second.")
 
 
+class ForecastStatus(ApiModel):
+    """How the demand of a route is told a few minutes ahead, by its own log."""
+
+    method: str | None = Field(
+        default=None,
+        max_length=63,
+        description="What tells most: lastValue, timeOfDay or yesterday. A forecast that does not beat the last value "
+        "on the route's own log is not used.",
+        examples=["timeOfDay"],
+    )
+    skill: Figure | None = Field(
+        default=None, description="Share of the last value's error that it saves; 0 for the last value itself."
+    )
+    samples: int | None = Field(default=None, description="Moments of the log that it was scored on.")
+
+
 class RouteStatus(ApiModel):
     """What happens on one route."""
 
@@ -349,6 +365,7 @@ class RouteStatus(ApiModel):
     )
     endpoint: str | None = Field(default=None, max_length=512, description="Where clients ask for it.")
     requests_per_second: Figure | None = Field(default=None, description="Measured arrivals.")
+    forecast: ForecastStatus | None = Field(default=None, description="How its demand is told ahead.")
     shares: Annotated[list[BackendShare], Field(max_length=32)] | None = Field(
         default=None, description="Planned share per pool.", json_schema_extra=by_key("pool")
     )

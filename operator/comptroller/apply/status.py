@@ -20,6 +20,7 @@ RELATIVE_CHANGE = 0.2
 SMALLEST_CHANGE = {
     "requestsPerSecond": 0.2,
     "confidence": 0.1,
+    "skill": 0.1,
     "share": 0.05,
     "spillRatio": 0.02,
     "shedRatio": 0.01,
@@ -43,6 +44,7 @@ READINGS = frozenset(
         "inside",
         "maxRequestsPerSecond",
         "message",
+        "method",
         "paybackDays",
         "ratio",
         "reason",
@@ -52,6 +54,7 @@ READINGS = frozenset(
         "shadowPriceUsdPerGpuHour",
         "share",
         "shedRatio",
+        "skill",
         "slo",
         "spentUsd",
         "spill",
@@ -71,7 +74,7 @@ READINGS = frozenset(
 
 OWN_CONDITIONS = frozenset(one.value for one in ConditionType)
 
-WORDS = frozenset({"lastTransitionTime", "message", "explained", "alternatives", "bridge", "paybackDays"})
+WORDS = frozenset({"lastTransitionTime", "message", "method", "explained", "alternatives", "bridge", "paybackDays"})
 """Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
 
 NO_NEWS = WORDS | {"conditions"}  # conditions are compared apart: the server's list may be longer and in another order

@@ -93,9 +93,7 @@ class DemandLearner:
         if not self._learned:
             return {}
         learned = next(reversed(self._learned.values()))
-        if learned.past is None:
-            return {}
-        return {route: learned.skill(row) for row, route in enumerate(learned.origins.routes)}
+        return learned.told() if learned.past is not None else {}
 
     def _learn(self, lead_minutes: int, span_minutes: int) -> Learned:
         """What is learned for this lead and span, kept up with the log. What was not used for longest is forgotten."""

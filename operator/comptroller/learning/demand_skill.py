@@ -74,10 +74,13 @@ class Learned:
                 self._score(self.past, place, steps)
                 self._share()
 
-    def skill(self, row: int) -> Skill:
-        """Of the method with the largest share in a route's forecast."""
-        place = int(np.argmax(self.shares[:, row]))
-        return Skill(self.methods[place].name, float(self._skills()[place, row]), int(self.samples[row]))
+    def told(self) -> dict[str, Skill]:
+        """For each route: the method with the largest share in its forecast, and its skill."""
+        skills, largest = self._skills(), np.argmax(self.shares, axis=0)
+        return {
+            route: Skill(self.methods[largest[row]].name, float(skills[largest[row], row]), int(self.samples[row]))
+            for row, route in enumerate(self.origins.routes)
+        }
 
     def distribution(self, at_minute: int, rows: Minutes, seen: Seen) -> tuple[Floats, Floats]:
         """What may be asked, sorted, and how likely it is: both [route, place], for the routes of these rows."""
@@ -122,7 +125,9 @@ class Learned:
         """[method, route]"""
         base = self.scores[:1]
         raw = np.where(base > 0.0, 1.0 - self.scores / np.where(base > 0.0, base, 1.0), 0.0)
-        fleet = np.maximum((raw * self.spans).sum(axis=1) / np.sum(self.spans + CAUTIOUS_SPANS), 0.0)
+        fleet = np.maximum(
+            (raw * self.spans).sum(axis=1) / max(float(np.sum(self.spans + CAUTIOUS_SPANS)), CAUTIOUS_SPANS), 0.0
+        )
         result: Floats = (raw * self.spans + CAUTIOUS_SPANS * fleet[:, None]) / (self.spans + CAUTIOUS_SPANS)
         return result
 

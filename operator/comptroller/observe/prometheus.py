@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,11 @@ from comptroller.api.settings import PrometheusSettings
 Series: TypeAlias = Mapping[tuple[str, ...], Measurement]
 """Label values -> measurement, in the order of the labels asked for."""
 
+History: TypeAlias = Mapping[tuple[str, ...], tuple[tuple[float, float], ...]]
+"""Label values -> (seconds, value), oldest first."""
+
 LARGEST_ANSWER = 20_000
+LARGEST_HISTORY = 200_000  # samples of one range query
 THREADS = 16  # one round of questions at once: a Prometheus that hangs costs one time limit, not several
 
 
@@ -41,10 +46,26 @@ class PrometheusSource:
     async def query(self, expression: str, labels: Sequence[str]) -> Series | Unknown:
         """The instant value of an expression, keyed by the given labels."""
         limit = self._settings.timeout_seconds
+        rows = await self._answer(lambda source: source.custom_query(expression, timeout=limit))
+        return rows if isinstance(rows, Unknown) else read_rows(rows, labels)
+
+    async def query_range(
+        self, expression: str, labels: Sequence[str], start_seconds: float, end_seconds: float, step_seconds: float
+    ) -> History | Unknown:
+        """The values of an expression between two times, one per step."""
+        limit = self._settings.timeout_seconds
+        start, end = (datetime.fromtimestamp(one, UTC) for one in (start_seconds, end_seconds))
+        rows = await self._answer(
+            lambda source: source.custom_query_range(expression, start, end, f"{step_seconds:g}", timeout=limit)
+        )
+        return rows if isinstance(rows, Unknown) else read_history(rows, labels)
+
+    async def _answer(self, question: Callable[[PrometheusConnect], Any]) -> Any | Unknown:
+        limit = self._settings.timeout_seconds
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit + 1):
-                rows = await loop.run_in_executor(self._threads, self._ask, expression)
+                return await loop.run_in_executor(self._threads, self._ask, question)
         except TimeoutError:
             return Unknown(f"Prometheus did not answer within {limit:g} s")
         except requests.Timeout:
@@ -57,9 +78,8 @@ class PrometheusSource:
             return Unknown(f"the bearer token for Prometheus cannot be read: {error.strerror or error}")
         except (ValueError, KeyError, TypeError) as error:
             return Unknown(f"Prometheus gave an answer that cannot be read: {str(error)[:200]}")
-        return read_rows(rows, labels)
 
-    def _ask(self, expression: str) -> Any:
+    def _ask(self, question: Callable[[PrometheusConnect], Any]) -> Any:
         headers = None
         if path := self._settings.bearer_token_file:
             headers = {"Authorization": f"Bearer {Path(path).read_text().strip()}"}
@@ -67,7 +87,7 @@ class PrometheusSource:
         with requests.Session() as session:
             once = Retry(total=0, read=False)  # without `read` a time-out would look like a server that is not there
             source = PrometheusConnect(url=self._settings.url, headers=headers, session=session, retry=once)
-            return source.custom_query(expression, timeout=self._settings.timeout_seconds)
+            return question(source)
 
 
 def read_rows(rows: Any, labels: Sequence[str]) -> Series | Unknown:
@@ -89,4 +109,25 @@ def read_rows(rows: Any, labels: Sequence[str]) -> Series | Unknown:
             result[key] = Unknown(f"a value of {value} for {'/'.join(key)}")
         else:
             result[key] = Sample(value)
+    return result
+
+
+def read_history(rows: Any, labels: Sequence[str]) -> History | Unknown:
+    """The rows of a range as samples. Raises nothing; samples that cannot be true are left out, like two series for one
+    key."""
+    if not isinstance(rows, list):
+        return Unknown(f"Prometheus gave a {type(rows).__name__} where a matrix was asked for")
+    result: dict[tuple[str, ...], tuple[tuple[float, float], ...]] = {}
+    samples = 0
+    for row in rows:
+        try:
+            key = tuple(str(row["metric"].get(label, "")) for label in labels)
+            pairs = [(float(at), float(value)) for at, value in row["values"]]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return Unknown("Prometheus gave a row that cannot be read")
+        samples += len(pairs)
+        if samples > LARGEST_HISTORY:
+            return Unknown(f"Prometheus gave more than {LARGEST_HISTORY} samples")
+        true = tuple(one for one in pairs if math.isfinite(one[0]) and math.isfinite(one[1]) and one[1] >= 0)
+        result[key] = () if key in result else true
     return result

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from comptroller.allocation.audit import Beside, audit_plan
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
-from comptroller.allocation.snapshot import Unknown
-from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ObjectKey, key_of
+from comptroller.allocation.snapshot import Snapshot, Unknown
+from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
+from comptroller.learning.demand import DemandLearner
+from comptroller.learning.outlook import outlook_of
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.ledger import Ledger
+from comptroller.runtime.past import Past
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.remember import last_number, remember_entry
@@ -42,10 +45,12 @@ class DecisionLoop:
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     succeeded_seconds: float | None = None  # when a round last ended with a picture, a new one or the one in force
     ledger: Ledger = field(init=False)
+    past: Past = field(init=False)
     _number: int = 0
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.context.metrics)
+        self.past = Past(self.source, self.context.settings.prometheus)
 
     def ask(self) -> None:
         """Asks for a decision soon: something that matters has changed."""
@@ -53,6 +58,20 @@ class DecisionLoop:
 
     async def run(self) -> None:
         """Decides until cancelled. A round that fails is logged and the next one tries again."""
+        reading = asyncio.create_task(self.past.read(self._policies(), now_seconds()), name="past")
+        try:
+            await self._rounds()
+        finally:
+            reading.cancel()
+
+    def _policies(self) -> dict[str, int]:
+        """All policies, with how many routes each has."""
+        return {
+            "/".join(key_of(item)): len((item.get("spec") or {}).get("routes") or ())
+            for item in self.context.store.all(ROUTING_POLICY)
+        }
+
+    async def _rounds(self) -> None:
         settings = self.context.settings.loop
         while True:
             try:
@@ -88,7 +107,8 @@ class DecisionLoop:
         replicas = replicas_by_pool(context.store)
         state.starts = starts_after(state.starts, specs.pools, replicas)
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
-        decision = await asyncio.to_thread(decide, snapshot)
+        self.past.give(state.demand, now)
+        snapshot, decision = await asyncio.to_thread(_decide, state.demand, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
         if violations := audit_plan(
             {**specs.policies, **policies_in_force(specs, context.state)}, specs.pools, decision, _beside(context)
@@ -103,9 +123,11 @@ class DecisionLoop:
             raise RuntimeError(f"the auditor refused the first plan: {violations[0]}")
         # 5. Publish it and have every object reconciled with it.
         self._number = max(self._number, last_number(context.state.history)) + 1
-        picture = Picture(now, specs, measured, replicas, snapshot, decision, self._number)
+        forecasts = state.demand.skills()
+        picture = Picture(now, specs, measured, replicas, snapshot, decision, self._number, forecasts)
         await self._publish(picture)
         context.metrics.show(snapshot, measured, decision, now)
+        context.metrics.show_forecasts(snapshot, forecasts)
         context.metrics.decision_seconds.observe(monotonic_seconds() - began)
         context.metrics.api_writes.set(context.client.writes)
         context.metrics.queue_depth.set(len(self.queue))
@@ -148,6 +170,13 @@ def _beside(context: Context) -> Beside:
     picture = context.state.picture
     applied = {} if picture is None else {key: one.replicas for key, one in picture.decision.pools.items()}
     return Beside(annotations, applied, context.settings.loop.maximum_step_up)
+
+
+def _decide(demand: DemandLearner, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
+    """Learns the demand of now, looks ahead and decides."""
+    demand.record(snapshot.at_seconds, {route.key: route.demand.requests_per_second for route in snapshot.routes})
+    snapshot = replace(snapshot, outlook=outlook_of(demand, snapshot))
+    return snapshot, decide(snapshot)
 
 
 def _changes(before: Decision | None, after: Decision) -> list[str]:

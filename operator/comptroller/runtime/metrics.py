@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Sample, Snapshot
+from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import Measurements, prefix_hit_ratio
 
 
@@ -36,6 +38,7 @@ class Metrics:
     speed_confidence: Gauge = field(init=False)
     iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
+    forecast_skill: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         own = self.registry
@@ -119,9 +122,22 @@ class Metrics:
             ["namespace", "pool", "coefficient"],
             registry=own,
         )
+        self.forecast_skill = Gauge(
+            "comptroller_forecast_skill",
+            "How much better than the last value the demand of a route is forecast: 0 no better, 1 always right.",
+            ["policy", "route"],
+            registry=own,
+        )
         self.unknown = Gauge(
             "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own
         )
+
+    def show_forecasts(self, snapshot: Snapshot, forecasts: Mapping[str, Skill]) -> None:
+        """Replaces the skills of the routes' forecasts."""
+        self.forecast_skill.clear()
+        for route in snapshot.routes:
+            if (found := forecasts.get(route.key)) is not None:
+                self.forecast_skill.labels(route.policy, route.name).set(found.skill)
 
     def show(self, snapshot: Snapshot, measured: Measurements, decision: Decision, at_seconds: float) -> None:
         """Replaces the series of the decision; what no longer exists disappears."""

@@ -13,6 +13,8 @@ from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.economics.prices import HostedPrice
+from comptroller.learning.demand import DemandLearner
+from comptroller.learning.demand_skill import Skill
 from comptroller.learning.speed import Speed
 from comptroller.learning.startup import Starts
 from comptroller.observe.belief import Beliefs
@@ -66,6 +68,7 @@ class Picture:
     snapshot: Snapshot
     decision: Decision
     number: int = 0
+    forecasts: Mapping[str, Skill] = field(default_factory=dict)  # route -> how its demand is forecast
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class State:
     picture: Picture | None = None
     memory: Memory = field(default_factory=Memory)
     beliefs: Beliefs = field(default_factory=Beliefs)
+    demand: DemandLearner = field(default_factory=DemandLearner)
     last_good_policies: dict[str, RoutingPolicySpec] = field(default_factory=dict)
     desired_since_seconds: dict[str, float] = field(default_factory=dict)
     desired_before: dict[str, int] = field(default_factory=dict)  # what was wanted before that

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from comptroller.allocation.snapshot import Outlook
 from comptroller.learning.demand import DemandLearner
 from comptroller.learning.demand_log import DAY_MINUTES
 from comptroller.learning.demand_methods import LAST_VALUE, METHODS, score
@@ -83,6 +84,15 @@ def test_until_something_is_scored_the_last_value_is_used() -> None:
     one.outlook(60.0 * 230, {"nightly": 0.0}, LEAD, SPAN)
 
     assert one.skills()["nightly"] == Skill(LAST_VALUE.name, 0.0, 0)
+
+
+def test_a_fleet_without_routes_has_no_skills() -> None:
+    one = DemandLearner()
+    for minute in range(300):
+        one.record(60.0 * minute, {})
+
+    assert one.outlook(60.0 * 300, {"a": 1.0}, LEAD, SPAN) == Outlook()
+    assert one.skills() == {}
 
 
 def test_nothing_is_known_of_the_skill_before_the_first_outlook() -> None:

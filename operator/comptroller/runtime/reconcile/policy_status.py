@@ -10,6 +10,7 @@ from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.conditions import Reason
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
 from comptroller.kube.resources import KubeDict
+from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.plan import RouterPlan
@@ -86,7 +87,7 @@ def _route_status(policy: str, route: Route, endpoint: str | None, picture: Pict
     plan = picture.decision.routes.get(f"{policy}/{name}")
     if plan is None:
         return without_none({"name": name, "classification": classification, "endpoint": endpoint})
-    rate = plan.requests_per_second
+    rate, forecast = plan.requests_per_second, picture.forecasts.get(f"{policy}/{name}")
     first_token = find(picture.measured.first_token_seconds, (policy, name), "none")
     return without_none(
         {
@@ -94,6 +95,7 @@ def _route_status(policy: str, route: Route, endpoint: str | None, picture: Pict
             "classification": classification,
             "endpoint": endpoint,
             "requestsPerSecond": None if rate is None else decimal_text(rate),
+            "forecast": None if forecast is None else _forecast(forecast),
             "shares": [
                 without_none(
                     {
@@ -114,6 +116,10 @@ def _route_status(policy: str, route: Route, endpoint: str | None, picture: Pict
             "message": plan.message[:1024],
         }
     )
+
+
+def _forecast(found: Skill) -> dict[str, Any]:
+    return {"method": found.method, "skill": ratio_text(found.skill), "samples": found.samples}
 
 
 def _totals(policy: str, routes: int, picture: Picture, baseline_pool: str | None) -> dict[str, Any]:
