@@ -21,6 +21,7 @@ SMALLEST_CHANGE = {
     "requestsPerSecond": 0.2,
     "confidence": 0.1,
     "skill": 0.1,
+    "samples": 20.0,
     "share": 0.05,
     "spillRatio": 0.02,
     "shedRatio": 0.01,

@@ -95,7 +95,7 @@ class DemandLog:
             newest = min(newest, int(until_seconds // 60))
         if self.newest_minute is None:
             self._advance(newest)
-        newest = self.newest_minute or newest
+        newest = newest if self.newest_minute is None else self.newest_minute
         filled = int(min(max(1, round(step_seconds / 60)), 60)) if math.isfinite(step_seconds) else 1
         for route, (minutes, values) in read.items():
             known = (minutes <= newest) & (minutes > newest - self.kept_minutes)

@@ -19,28 +19,31 @@ ATTEMPTS = 12  # at choosing the moments
 GOLDEN, SILVER = 0.6180339887, 0.7548776662  # spread attempts evenly without chance
 
 
-def slice_means(demands: Floats, weight: Floats, slices: int) -> Floats:
-    """Means of equally likely slices, lowest first: [route, slice]. `demands` are sorted, weights sum to 1.
+def slice_means(demands: Floats, weight: Floats, *slices: int) -> list[Floats]:
+    """Means of equally likely slices, lowest first, for each number of slices: [route, slice].
 
-    For 10, 20 and 30 with weights 1/4, 1/2, 1/4 and two slices: 15 and 25.
+    `demands` are sorted, weights sum to 1. For 10, 20 and 30 with weights 1/4, 1/2, 1/4 and two slices: 15 and 25.
     """
     routes, places = demands.shape
     below = np.cumsum(weight, axis=1)
     below /= below[:, -1:]
     total = np.cumsum(weight * demands, axis=1)
     # one search for all routes: each has its own stretch of the number line
-    bounds = np.arange(1, slices) / slices
     stretch = 2.0 * np.arange(routes)[:, None]
-    found = np.searchsorted((below + stretch).ravel(), (bounds[None, :] + stretch).ravel())
-    place = np.clip(found.reshape(routes, slices - 1) - places * np.arange(routes)[:, None], 0, places - 1)
-    before = np.maximum(place - 1, 0)
+    bounds = np.concatenate([np.arange(1, number) / number for number in slices])
+    found = np.searchsorted((below + stretch).ravel(), (bounds + stretch).ravel())
     row = np.arange(routes)[:, None]
-    first = place == 0
+    place = np.clip(found.reshape(routes, bounds.size) - places * row, 0, places - 1)
+    before, first = np.maximum(place - 1, 0), place == 0
     mass = np.where(first, 0.0, below[row, before])
     sums = np.where(first, 0.0, total[row, before]) + (bounds - mass) * demands[row, place]
-    edges = np.concatenate([np.zeros((routes, 1)), sums, total[:, -1:]], axis=1)
-    means = np.diff(edges, axis=1) * slices
-    return np.clip(np.maximum.accumulate(means, axis=1), demands[:, :1], demands[:, -1:])
+    means = []
+    for number in slices:
+        own, sums = sums[:, : number - 1], sums[:, number - 1 :]
+        edges = np.concatenate([np.zeros((routes, 1)), own, total[:, -1:]], axis=1)
+        rising = np.maximum.accumulate(np.diff(edges, axis=1) * number, axis=1)
+        means.append(np.clip(rising, demands[:, :1], demands[:, -1:]))
+    return means
 
 
 def joint_scenarios(demands: Floats, weight: Floats, rank: Minutes, worth: Floats, count: int) -> Floats:
@@ -49,13 +52,12 @@ def joint_scenarios(demands: Floats, weight: Floats, rank: Minutes, worth: Float
     `rank` tells for each route and past moment (in order of time) the place of its change among all; `worth` weighs the
     routes in the total. There must be at least as many moments as scenarios.
     """
-    fine = slice_means(demands, weight, FINE_SLICES)
+    fine, slices = slice_means(demands, weight, FINE_SLICES, count)
     places = rank.shape[1]
     totals = worth @ np.take_along_axis(fine, rank * FINE_SLICES // places, axis=1)
     by_total = np.argsort(totals, kind="stable")
     edges = np.arange(count + 1) * places // count
     wanted = np.add.reduceat(totals[by_total], edges[:-1]) / np.diff(edges)
-    slices = slice_means(demands, weight, count)
     best, least = slices, math.inf
     for attempt in range(ATTEMPTS):
         # one moment out of each equally likely part of the totals; the first attempt takes the middles

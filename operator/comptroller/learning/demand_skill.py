@@ -91,11 +91,14 @@ class Learned:
         weight = np.zeros(past.change.shape)
         for method, share in zip(self.methods, self.shares[:, rows], strict=True):
             used = np.flatnonzero(share)
-            if used.size:
+            if 2 * used.size > rows.size:  # to take some out costs more than to weigh the others for nothing
+                weight += share[:, None] * weights(past, at_minute, at_minute, states, method)
+            elif used.size:
                 weight[used] += share[used, None] * weights(
                     past.of(used), at_minute, at_minute, states[:, used], method
                 )
-        return past.demands(seen), weight / weight.sum(axis=1, keepdims=True)
+        weight /= weight.sum(axis=1, keepdims=True)
+        return past.demands(seen), weight
 
     def _to_score(self, new: int) -> list[tuple[int, int]]:
         """Places of new origins to score, and how many steps each stands for. After loading a log only some of them."""

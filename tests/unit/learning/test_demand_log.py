@@ -185,3 +185,13 @@ def test_whatever_a_history_says_the_log_holds_rates_or_nothing(
 
 def test_the_default_holds_what_the_origins_need() -> None:
     assert KEPT_MINUTES >= 4 * DAY_MINUTES + 8 * 60
+
+
+def test_a_log_that_began_at_the_first_minute_takes_in_nothing_later() -> None:
+    log = DemandLog()
+    log.record(0.0, {"a": 1.0})
+    log.load_history({"a": [(6000.0, 5.0)]})
+    log.record(60.0 * 30, {"a": 2.0})
+
+    assert log.newest_minute == 30
+    assert np.isnan(rates(log, "a", 100, 100)).all()

@@ -11,9 +11,10 @@ from comptroller.learning.demand_scenarios import joint_scenarios, slice_means
 
 
 def test_the_worked_number() -> None:
-    found = slice_means(np.array([[10.0, 20.0, 30.0]]), np.array([[0.25, 0.5, 0.25]]), 2)
+    two, one = slice_means(np.array([[10.0, 20.0, 30.0]]), np.array([[0.25, 0.5, 0.25]]), 2, 1)
 
-    assert found.tolist() == [[15.0, 25.0]]
+    assert two.tolist() == [[15.0, 25.0]]
+    assert one.tolist() == [[20.0]]
 
 
 @given(
@@ -25,7 +26,7 @@ def test_slices_rise_stay_inside_and_keep_the_mean(pairs: list[tuple[float, floa
     weight = np.array([[one for _, one in pairs]])
     weight /= weight.sum()
 
-    found = slice_means(demands, weight, slices)
+    (found,) = slice_means(demands, weight, slices)
 
     assert (np.diff(found) >= 0.0).all()
     assert found.min() >= demands.min()
