@@ -7,132 +7,18 @@ import random
 import re
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.measured import known
-from comptroller.allocation.snapshot import (
-    BackendRule,
-    HostedPool,
-    LocalPool,
-    Measurement,
-    Memory,
-    Profile,
-    Route,
-    Rules,
-    Sample,
-    Snapshot,
-    Unknown,
-)
-from tests.unit.allocation.build import demand, hosted, local, planned_state, route, snapshot
+from comptroller.allocation.snapshot import Memory, Outlook, Rules, Sample, Snapshot
+from tests.property.profiles import cases
+from tests.property.worlds import last_target, odd_numbers, permitted, pinned, rates, unknown, worlds
+from tests.unit.allocation.build import hosted, local, planned_state, route, snapshot
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-fewer = settings(few, max_examples=40)
-
-PERIMETERS = ("onPremises", "privateCloud", "external")
-JURISDICTIONS = ("EU", "US")
-
-rates = st.floats(0, 60).map(lambda value: Sample(round(value, 2)))
-odd_numbers = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 1e300, -0.0]).map(Sample)
-unknown = st.just(Unknown("stale"))
-measurements: st.SearchStrategy[Measurement] = st.one_of(rates, rates, rates, unknown, odd_numbers)
-
-
-@st.composite
-def local_pools(draw: st.DrawFn, name: str) -> LocalPool:
-    minimum = draw(st.integers(0, 2))
-    return local(
-        name,
-        gpu_class=draw(st.sampled_from(["h100", "rtx4090"])),
-        gpus_per_replica=draw(st.sampled_from([0, 1, 2, 4])),
-        jurisdiction=draw(st.sampled_from(JURISDICTIONS)),
-        perimeter=draw(st.sampled_from(PERIMETERS[:2])),
-        minimum=minimum,
-        maximum=minimum + draw(st.integers(0, 8)),
-        serving=draw(st.integers(0, 6)),
-        starting=draw(st.integers(0, 3)),
-        previous=draw(st.one_of(st.none(), st.integers(0, 10))),
-        profile=Profile(draw(st.floats(2, 40)), draw(st.floats(0, 0.2)), draw(st.floats(0, 0.001)), 32),
-        idle_usd_per_replica_hour=draw(st.sampled_from([0.0, 0.03, 4.0, 40.0])),
-        busy_extra_usd_per_replica_hour=draw(st.sampled_from([0.0, 0.13])),
-        paused=draw(st.integers(0, 9)) == 0,
-        held_at=draw(st.integers(0, 12)) if draw(st.integers(0, 9)) == 0 else None,
-    )
-
-
-@st.composite
-def hosted_pools(draw: st.DrawFn, name: str) -> HostedPool:
-    return hosted(
-        name,
-        jurisdiction=draw(st.sampled_from(JURISDICTIONS)),
-        perimeter=draw(st.sampled_from(PERIMETERS)),
-        output_usd_per_million_tokens=draw(st.sampled_from([0.0, 0.4, 15.0])),
-        requests_per_minute=draw(st.sampled_from([None, 60.0, 600.0])),
-        max_concurrency=draw(st.sampled_from([None, 4])),
-        available=draw(st.integers(0, 5)) > 0,
-        paused=draw(st.integers(0, 9)) == 0,
-    )
-
-
-@st.composite
-def routes(draw: st.DrawFn, name: str, pools: list[str], rate: st.SearchStrategy[Measurement]) -> Route:
-    names = draw(st.lists(st.sampled_from(pools), min_size=1, max_size=4, unique=True))
-    return route(
-        name,
-        demand=demand(
-            draw(rate),
-            draw(measurements),
-            input_tokens=draw(st.sampled_from([100.0, 1000.0, 4000.0])),
-            output_tokens=draw(st.sampled_from([1.0, 250.0])),
-        ),
-        backends=tuple(BackendRule(f"ai/{one}", draw(st.sampled_from([0.7, 0.95, 1.0]))) for one in names),
-        time_to_first_token_ms=draw(st.sampled_from([20.0, 500.0, 2000.0])),
-        minimum_pass_rate=draw(st.sampled_from([0.0, 0.0, 0.9])),
-        usd_per_solved_task=draw(st.sampled_from([None, None, 0.5])),
-        jurisdictions=draw(st.sampled_from([(), (), ("EU",)])),
-        perimeters=draw(st.sampled_from([(), (), ("onPremises",), ("onPremises", "external")])),
-        priority=draw(st.sampled_from([50, 100])),
-        on_overload=draw(st.sampled_from(["spill", "spill", "queue", "reject"])),
-    )
-
-
-@st.composite
-def worlds(draw: st.DrawFn, rate: st.SearchStrategy[Measurement] = measurements, **rules: float) -> Snapshot:
-    own = [draw(local_pools(f"own{i}")) for i in range(draw(st.integers(0, 3)))]
-    apis = [draw(hosted_pools(f"api{i}")) for i in range(draw(st.integers(0, 2)))]
-    names = [one.model for one in (*own, *apis)] + ["missing"]
-    asked = [draw(routes(f"route{i}", names, rate)) for i in range(draw(st.integers(1, 3)))]
-    memory = {
-        one.key: {f"ai/{name}": 1.0 / len(names) for name in names} for one in asked if draw(st.integers(0, 2)) == 0
-    }
-    gpus = {
-        (name, ""): draw(st.one_of(st.integers(0, 20).map(lambda n: Sample(float(n))), unknown))
-        for name in ("h100", "rtx4090")
-    }
-    return Snapshot(
-        at_seconds=1000.0,
-        local_pools=tuple(own),
-        hosted_pools=tuple(apis),
-        routes=tuple(asked),
-        gpus=gpus,
-        rules=Rules(holding_after_restart=draw(st.booleans()), **rules),
-        memory=Memory(shares=memory, requests_per_second=dict.fromkeys(memory, 3.0)),
-    )
-
-
-def permitted(one: Route, pool: LocalPool | HostedPool) -> bool:
-    """The rules in other words than the allocator's."""
-    if one.jurisdictions and pool.jurisdiction not in one.jurisdictions:
-        return False
-    if isinstance(pool, HostedPool) and one.perimeters and "external" not in one.perimeters:
-        return False
-    return not (one.perimeters and pool.perimeter not in one.perimeters)
-
-
-def pinned(pool: LocalPool) -> bool:
-    return pool.paused or pool.held_at is not None
+few, fewer = cases(240), cases(160)
 
 
 @few
@@ -142,6 +28,8 @@ def test_replicas_stay_within_their_bounds_and_the_gpus_that_exist(world: Snapsh
     for pool in world.local_pools:
         if not pinned(pool):
             assert pool.minimum <= decision.pools[pool.key].replicas <= pool.maximum
+            steps_up = decision.pools[pool.key].replicas - max(last_target(pool), pool.minimum)
+            assert steps_up <= world.rules.maximum_step_up
     for group, found in world.gpus.items():
         members = [pool for pool in world.local_pools if (pool.gpu_class, pool.site) == group]
         held = sum(pool.gpus_per_replica * decision.pools[pool.key].replicas for pool in members)
@@ -195,6 +83,14 @@ def essence(decision: Decision) -> object:
     return replace(decision, solve_seconds=0.0)
 
 
+def shuffled(outlook: Outlook, shuffle: random.Random) -> Outlook:
+    order = shuffle.sample(range(len(outlook.probabilities)), len(outlook.probabilities))
+    rows = shuffle.sample(list(outlook.requests_per_second.items()), len(outlook.requests_per_second))
+    return Outlook(
+        tuple(outlook.probabilities[one] for one in order), {key: tuple(row[one] for one in order) for key, row in rows}
+    )
+
+
 @fewer
 @given(worlds(), st.integers(0, 100))
 def test_equal_worlds_give_equal_decisions_in_whatever_order_they_are_listed(world: Snapshot, seed: int) -> None:
@@ -208,12 +104,18 @@ def test_equal_worlds_give_equal_decisions_in_whatever_order_they_are_listed(wor
             for one in shuffle.sample(world.routes, len(world.routes))
         ),
         gpus=dict(shuffle.sample(list(world.gpus.items()), len(world.gpus))),
+        budgets=tuple(
+            replace(one, parts=dict(shuffle.sample(list(one.parts.items()), len(one.parts))))
+            for one in shuffle.sample(world.budgets, len(world.budgets))
+        ),
+        outlook=shuffled(world.outlook, shuffle),
+        gpus_per_node=dict(shuffle.sample(list(world.gpus_per_node.items()), len(world.gpus_per_node))),
     )
     assert essence(decide(world)) == essence(decide(other))
 
 
 @fewer
-@given(worlds(rates, maximum_step_up=100))
+@given(worlds(rates, Rules(maximum_step_up=100)))
 def test_the_plan_of_the_planned_state_is_empty(world: Snapshot) -> None:
     first = decide(world)
     again = decide(planned_state(world, first))
@@ -250,9 +152,8 @@ def test_not_knowing_the_demand_holds_everything(world: Snapshot) -> None:
     decision = decide(plenty)
     answers = {key for plan in decision.routes.values() for key in plan.spill_order}
     for pool in world.local_pools:
-        last = pool.existing if pool.previous is None else pool.previous
         if pool.key in answers and not pinned(pool) and world.routes:
-            assert decision.pools[pool.key].replicas >= min(last, pool.maximum)
+            assert decision.pools[pool.key].replicas >= min(last_target(pool), pool.maximum)
     apis = {pool.key for pool in world.hosted_pools}
     for one in world.routes:
         if known(one.demand.requests_per_second) is None and one.key in world.memory.shares:

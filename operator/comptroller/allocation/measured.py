@@ -22,6 +22,7 @@ ABSURD_REQUESTS_PER_SECOND = 1e6
 ABSURD_TOKENS = 1e8
 ABSURD_USD = 1e12
 ABSURD_SECONDS = 1e9
+ABSURD_MILLISECONDS = 1e6  # of one iteration
 
 
 def known(measurement: Measurement, limit: float = ABSURD_REQUESTS_PER_SECOND) -> float | None:
@@ -170,12 +171,16 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
 
 
 def _clean_local(pool: LocalPool, unknowns: dict[str, str]) -> LocalPool:
-    """A pool whose speed is not a number is held where it is; doubtful dollars and seconds become safe guesses."""
+    """A pool whose speed cannot be true is held where it is, within its bounds; doubtful dollars and seconds become
+    safe guesses."""
     profile = pool.profile
     speeds = (profile.alpha_ms, profile.beta_ms, profile.gamma_ms, profile.root_ms)
-    if not all(math.isfinite(one) and one >= 0.0 for one in speeds) or profile.alpha_ms <= 0.0:
+    if not all(0.0 <= one <= ABSURD_MILLISECONDS for one in speeds) or profile.alpha_ms <= 0.0:
         unknowns[pool.key] = "the speed profile is not a number"
-        held = pool.held_at if pool.held_at is not None else pool.existing if pool.previous is None else pool.previous
+        last = pool.existing if pool.previous is None else pool.previous
+        held = (
+            pool.held_at if pool.held_at is not None else min(max(last, pool.minimum), max(pool.maximum, pool.minimum))
+        )
         safe = replace(profile, alpha_ms=10.0, beta_ms=0.1, gamma_ms=0.0, root_ms=0.0)
         pool = replace(pool, held_at=held, profile=safe)
     return replace(
