@@ -50,6 +50,18 @@ def test_seven_percent_below_the_capacity_the_objective_is_kept_and_ten_above_it
     assert not keeps(experience(profile, tokens_in, tokens_out, 1.10 * rate, replicas), first, pace)
 
 
+@pytest.mark.parametrize(("replicas", "pace"), [(1, 20), (4, 20), (4, 10), (16, 10)])
+def test_bursts_cost_what_is_told(replicas: int, pace: float) -> None:
+    told = [
+        replica_capacity(H100, 1000, 250, 800, pace, 0.95, replicas, arrival_cv=cv).requests_per_second
+        for cv in (0.3, 1.0, 2.0)
+    ]
+    assert told[0] == told[1] > told[2]
+    speed = EngineSpeed(5.5, 0.04, 0.00016, 64)
+    load = Load(0.91 * told[2] * replicas, 1000, 250, arrival_cv=2.0, input_cv=0.5, output_cv=1.0)
+    assert keeps(simulate(speed, load, replicas=replicas, requests=12000 + 1500 * replicas), 800, pace)
+
+
 @pytest.mark.parametrize("replicas", [1, 4])
 def test_at_the_plans_limit_some_leave_as_told_and_who_stays_keeps_the_objective(replicas: int) -> None:
     one = replica_capacity(H100, 1000, 250, 800, 20, 0.95, replicas)
@@ -90,12 +102,14 @@ def test_the_docstrings_pooled_numbers_hold() -> None:
     tokens=st.tuples(st.floats(1, 20000), st.floats(1, 4000)),
     first=st.floats(10, 20000),
     pace=st.floats(2, 200),
+    cv=st.sampled_from([1.0, 1.7, 3.0]),
 )
 def test_more_replicas_never_carry_less_each(
-    alpha: float, beta: float, gamma: float, places: int, tokens: tuple[float, float], first: float, pace: float
-) -> None:
+    alpha: float, beta: float, gamma: float, places: int, tokens: tuple[float, float], first: float, pace: float,
+    cv: float,
+) -> None:  # fmt: skip
     profile = Profile(alpha, beta, gamma, places)
-    rates = [replica_capacity(profile, *tokens, first, pace, 0.95, n).requests_per_second for n in (1, 2, 5, 9, 40)]
+    rates = [replica_capacity(profile, *tokens, first, pace, 0.95, n, cv).requests_per_second for n in (1, 2, 5, 9, 40)]
     full = replica_capacity(profile, *tokens, 0.0, 0.0, 0.95).requests_per_second
     for fewer, more in pairwise(rates):
         assert more >= fewer * 0.998
