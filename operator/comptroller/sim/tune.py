@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,7 @@ def tuned_baseline(name: str, made: Sequence[Course], arguments: argparse.Namesp
 
 def finalists(trials: Sequence[Trial], loads: Sequence[float]) -> list[Trial]:
     """The two best at each load, and the two best over all."""
-    orders = [Trial.overall, *(partial(at_load, load=load) for load in loads)]
+    orders: list[Callable[[Trial], float]] = [Trial.overall, *(partial(at_load, load=load) for load in loads)]
     good = [trial for order in orders for trial in sorted(trials, key=order)[:2]]
     return [trial for trial in trials if any(trial is one for one in good)]
 

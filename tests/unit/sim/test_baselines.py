@@ -207,7 +207,14 @@ def test_hpa_wants_no_more_than_there_are_gpus_and_no_more_than_its_ceiling() ->
     assert most.replicas["ai/own"] == 5
     policy = HpaConcurrency(HpaConcurrencyParameters(ceiling=1.5))
     policy.observe_history({"ai/policy/chat": ((0.0, 15.0),)})
-    assert ticks(policy, snapshot(*fleet()), flood, count=3).replicas["ai/own"] == 3  # 1.5 x 2
+    assert ticks(policy, snapshot(*fleet(), local("other")), flood, count=3).replicas["ai/own"] == 3  # 1.5 x 2
+
+
+def test_gpus_that_no_other_model_could_use_may_always_run() -> None:
+    alone = local("alone", gpu_class="rtx4090", serving=1, maximum=6)
+    picture = snapshot(alone, local("one"), local("two"), hosted(), route("chat", "alone", "api"), gpus=4.0)
+    orders = ticks(HpaConcurrency(HpaConcurrencyParameters(dedicated=True)), picture, {}, count=1)
+    assert orders.replicas == {"ai/alone": 4, "ai/one": 1, "ai/two": 1}
 
 
 def test_keda_sees_queues_only_and_keeps_one_replica_while_anything_runs() -> None:

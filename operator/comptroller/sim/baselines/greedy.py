@@ -32,6 +32,7 @@ class GreedyParameters:
     down_seconds: float = 300.0
     peaks: bool = False
     minimum: int = 0
+    dedicated: bool = False
     ceiling: float = inf
     fullness: float = 0.0
 

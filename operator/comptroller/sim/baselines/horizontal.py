@@ -47,6 +47,18 @@ def grown(current: int, wanted: int, elapsed_seconds: float) -> int:
     return min(wanted, most)
 
 
+def shrunk(current: int, wanted: int, elapsed_seconds: float, part_per_minute: float) -> int:
+    """What a scale-down policy of type Percent with a period of 60 s allows; 1: everything.
+
+    >>> shrunk(16, 1, 60.0, 1.0), shrunk(16, 1, 60.0, 0.1), shrunk(4, 1, 60.0, 0.1), shrunk(16, 15, 60.0, 0.5)
+    (1, 14, 3, 15)
+    """
+    if part_per_minute >= 1.0:
+        return wanted
+    left = current * math.pow(1.0 - part_per_minute, elapsed_seconds / 60.0)
+    return max(wanted, math.floor(left + 1e-9))
+
+
 @dataclass(slots=True)
 class Stabiliser:
     """Recommendations of a pool, kept for the longer of both windows.

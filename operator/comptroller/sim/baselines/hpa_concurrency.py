@@ -26,6 +26,7 @@ class HpaConcurrencyParameters:
     tolerance: float = TOLERANCE
     down_seconds: float = 300.0
     minimum: int = 1
+    dedicated: bool = False
     ceiling: float = inf
     fullness: float = 0.0
 

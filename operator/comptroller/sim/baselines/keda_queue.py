@@ -5,9 +5,10 @@ vllm-project/production-stack, docs/source/use_cases/autoscaling-keda.rst (chart
 trigger that keeps one replica while requests come in. KEDA (kedacore/keda, pkg/scaling/executor/scale_scaledobjects.go)
 turns this into an HPA with the average value per replica (`horizontal.py`), whose stabilisation holds scale-downs.
 
-A queue forms in the engines only when all their places are taken, which is beyond any objective per output token. So
-the gateway's limit (`fullness`) decides what this autoscaler sees at all: with the operator's routing, which stops at
-the objective's capacity, next to nothing waits. Both are among its draws. The queue is measured over the rate window.
+A queue forms in the engines only when all their places are taken, which is beyond any objective per output token. With
+the operator's routing, which stops at the objective's capacity, nothing would ever wait, and this autoscaler would see
+nothing; so it has the gateway's list here, and the gateway's limit (`fullness`) decides how much may wait before the
+rest goes out. The queue is measured over the rate window.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from comptroller.sim.policy import Orders, View
 
 @dataclass(frozen=True, slots=True)
 class KedaQueueParameters:
-    """`threshold`: requests that wait, per replica."""
+    """`threshold`: requests that wait, per replica. `down_part`: the part of the replicas that may go in a minute, a
+    scale-down policy of type Percent; the same page suggests a half."""
 
     threshold: float = 5.0
     tolerance: float = TOLERANCE
     down_seconds: float = 360.0
+    down_part: float = 1.0
     minimum: int = 1
+    dedicated: bool = False
     ceiling: float = inf
     fullness: float = 3.0
 
@@ -55,5 +59,5 @@ class KedaQueue:
             current = self._pools.wanted[pool.key]
             wanted = desired_replicas(current, signal.waiting, self.parameters.threshold, self.parameters.tolerance)
             active = signal.waiting > 0.0 or signal.in_flight > 0.0
-            self._pools.recommend(pool, view.at_seconds, max(wanted, int(active)))
+            self._pools.recommend(pool, view.at_seconds, max(wanted, int(active)), self.parameters.down_part)
         return self._pools.orders(snapshot, problem)

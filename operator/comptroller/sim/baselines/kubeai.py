@@ -28,6 +28,7 @@ class KubeAiParameters:
     window_seconds: float = 600.0
     down_seconds: float = 30.0
     minimum: int = 1
+    dedicated: bool = False
     ceiling: float = inf
     fullness: float = 0.0
 

@@ -57,6 +57,7 @@ BASELINES: Mapping[str, Baseline] = {
         {
             "target": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
             "down_seconds": DELAYS,
+            "dedicated": (True, False),
             "ceiling": CEILINGS,
             "fullness": (0.0, 0.0, 0.85, 1.0),
         },
@@ -66,9 +67,11 @@ BASELINES: Mapping[str, Baseline] = {
         KedaQueueParameters(),
         {
             "threshold": (0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
-            "down_seconds": (300.0, 360.0, 900.0, 1800.0, 3600.0),
+            "down_seconds": (300.0, 360.0, 900.0, 1800.0),
+            "down_part": (1.0, 0.5, 0.1, 0.05),
+            "dedicated": (True, False),
             "ceiling": CEILINGS,
-            "fullness": (0.0, 1.0, 2.0, 3.0, 5.0),
+            "fullness": (1.0, 1.5, 2.0, 3.0),
         },
     ),
     "kubeai": Baseline(
@@ -78,6 +81,7 @@ BASELINES: Mapping[str, Baseline] = {
             "target": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
             "window_seconds": (120.0, 300.0, 600.0),
             "down_seconds": (30.0, 120.0, 300.0, 600.0),
+            "dedicated": (True, False),
             "ceiling": CEILINGS,
             "fullness": (0.0, 0.0, 0.85, 1.0),
         },
@@ -102,6 +106,7 @@ BASELINES: Mapping[str, Baseline] = {
             "down_seconds": (120.0, 240.0, 600.0),
             "up_seconds": (0.0, 0.0, 240.0),
             "rescale": (True, False),
+            "dedicated": (True, False),
             "ceiling": CEILINGS,
         },
     ),
@@ -113,6 +118,7 @@ BASELINES: Mapping[str, Baseline] = {
             "down_seconds": DELAYS,
             "peaks": (False, True),
             "minimum": (0, 1),
+            "dedicated": (True, False),
         },
     ),
 }

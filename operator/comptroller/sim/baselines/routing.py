@@ -29,7 +29,7 @@ SMALLEST_RATE = 1e-3  # requests/s: what a route without demand counts as, so th
 SMALLEST_SHARE = 1e-6
 LEARNING_RATE = 0.1  # part of a new measurement that a pool's measured slowness takes over
 SLOWEST, FASTEST = 2.0, 0.5
-NOTICED = 0.05  # smaller changes of a speed are the spread of lengths within a batch, not another engine
+NOTICED = 0.1  # smaller changes of a speed are the spread of lengths within a batch, not another engine
 
 
 @dataclass(frozen=True, slots=True)

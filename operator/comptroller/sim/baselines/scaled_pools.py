@@ -16,7 +16,7 @@ from comptroller.allocation.decision import RoutePlan
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.problem import Problem, prepare, route_capacity
 from comptroller.allocation.snapshot import LocalPool, Snapshot
-from comptroller.sim.baselines.horizontal import Stabiliser, grown
+from comptroller.sim.baselines.horizontal import Stabiliser, grown, shrunk
 from comptroller.sim.baselines.mean_demand import History, MeanDemand, most_replicas, replicas_for
 from comptroller.sim.baselines.routing import BestRoutes, MeasuredSpeeds, Routed, local_first, rate_of
 from comptroller.sim.policy import Orders, PoolSignal, View
@@ -28,6 +28,10 @@ class ScalingParameters(Protocol):
     @property
     def minimum(self) -> int:
         """`minReplicas`, where the pool's own is lower."""
+
+    @property
+    def dedicated(self) -> bool:
+        """Pools whose GPU class no other model uses always run all they can: for cents of idle power, nothing waits."""
 
     @property
     def ceiling(self) -> float:
@@ -50,6 +54,7 @@ class ScaledPools:
         self._stabilisers: dict[str, Stabiliser] = {}
         self._mean = MeanDemand()
         self._most: dict[str, int] | None = None
+        self._alone: set[str] = set()
         self._best, self._speeds = BestRoutes(), MeasuredSpeeds()
         self._last_seconds: float | None = None
         self.elapsed_seconds = 60.0
@@ -66,6 +71,9 @@ class ScaledPools:
         snapshot = replace(self._speeds.applied(view.snapshot, view.signals), memory=self._best.memory)
         if self._most is None:
             self._most = self._ceilings(snapshot)
+            self._alone = {
+                pool.key for pool in snapshot.local_pools if self.bounds.dedicated and _alone(pool, snapshot)
+            }
         for pool in snapshot.local_pools:
             low, high = self.range_of(pool)
             self.wanted.setdefault(pool.key, min(max(pool.existing, low), high))
@@ -77,21 +85,32 @@ class ScaledPools:
         if math.isinf(self.bounds.ceiling):
             return most
         needed = replicas_for(snapshot, self._mean.rates(snapshot))
-        return {key: min(count, max(1, math.ceil(self.bounds.ceiling * needed[key]))) for key, count in most.items()}
+        return {
+            pool.key: most[pool.key]
+            if _alone(pool, snapshot)
+            else min(most[pool.key], max(1, math.ceil(self.bounds.ceiling * needed[pool.key])))
+            for pool in snapshot.local_pools
+        }
 
     def range_of(self, pool: LocalPool) -> tuple[int, int]:
         """Between which counts a pool may be."""
         most = (self._most or {}).get(pool.key, pool.maximum)
+        if pool.key in self._alone:
+            return most, most
         low = max(pool.minimum, min(self.bounds.minimum, most))
         return low, max(low, most)
 
-    def recommend(self, pool: LocalPool, at_seconds: float, recommended: int) -> None:
-        """Moves a pool towards a recommendation, as far as bounds, windows and growth allow."""
+    def recommend(self, pool: LocalPool, at_seconds: float, recommended: int, down_part: float = 1.0) -> None:
+        """Moves a pool towards a recommendation, as far as bounds, windows and policies allow; `down_part` is the part
+        of the replicas that may go in a minute."""
         low, high = self.range_of(pool)
         current = self.wanted[pool.key]
         stabiliser = self._stabilisers.setdefault(pool.key, Stabiliser(self.down_seconds, self.up_seconds))
         settled = stabiliser.settled(at_seconds, current, min(max(recommended, low), high))
-        self.wanted[pool.key] = grown(current, settled, self.elapsed_seconds) if settled > current else settled
+        if settled > current:
+            self.wanted[pool.key] = grown(current, settled, self.elapsed_seconds)
+        else:
+            self.wanted[pool.key] = shrunk(current, settled, self.elapsed_seconds, down_part)
 
     def orders(self, snapshot: Snapshot, problem: Problem, *, spill: bool = True) -> Orders:
         """The wanted replicas with their routing."""
@@ -101,6 +120,12 @@ class ScaledPools:
             routed = local_first(problem, self.wanted, spill=spill, fullness=self.bounds.fullness or 1.0)
         self.plans = routed.routes
         return Orders(dict(self.wanted), routed.routes, routed.max_concurrency)
+
+
+def _alone(pool: LocalPool, snapshot: Snapshot) -> bool:
+    """Whether no other model could use the pool's GPUs."""
+    group = pool.gpu_class, pool.site
+    return {one.model for one in snapshot.local_pools if (one.gpu_class, one.site) == group} == {pool.model}
 
 
 def batch_at_capacity(problem: Problem, pool: str, plans: Mapping[str, RoutePlan]) -> float:

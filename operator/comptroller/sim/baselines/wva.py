@@ -44,6 +44,7 @@ class WvaParameters:
     up_seconds: float = 0.0
     rescale: bool = True
     minimum: int = 1
+    dedicated: bool = False
     ceiling: float = inf
     fullness: float = 0.0
 
