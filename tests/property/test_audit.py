@@ -424,6 +424,9 @@ def test_a_pod_with_other_variables_or_secrets_is_refused(fleet: Fleet) -> None:
             assert one.audit(fleet, pod=mutated), variable
         for name, value in (("hostNetwork", True), ("hostAliases", []), ("initContainers", []), ("dnsConfig", {})):
             assert one.audit(fleet, pod={**one.pod, name: value}), name
+        mutated = copy.deepcopy(one.pod)
+        mutated["volumes"].append({"name": "node", "hostPath": {"path": "/"}})
+        assert one.audit(fleet, pod=mutated)
         for field in ("command", "args"):
             mutated = copy.deepcopy(one.pod)
             mutated["containers"][0][field] = ["litellm", "--config", "/tmp/other.yaml"]

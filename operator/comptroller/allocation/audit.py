@@ -192,7 +192,7 @@ def _count(
     elif held is not None:
         if count != min(held, high):
             yield Violation(field, f"the pool is held at {min(held, high)}, and {count} are wanted")
-    elif key in decision.unknowns and count == last:
+    elif key in decision.unknowns and last in (None, count):
         return  # a pool of which nothing is known stays where it is
     elif not low <= count <= high:
         yield Violation(field, f"{count} is not within spec.local.replicas, {low} to {high}")

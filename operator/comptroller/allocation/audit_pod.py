@@ -58,6 +58,11 @@ def audit_router_pod(
     found = [
         Violation(f"pod.{key}", "is nothing that a router's pod may have") for key in sorted({*pod} - _POD, key=str)
     ]
+    found += [
+        Violation(f"pod.volumes[{one.get('name')}]", "is no ConfigMap, Secret or empty folder")
+        for one in pod.get("volumes") or ()
+        if not {*one} <= {"name", "configMap", "secret", "emptyDir"}
+    ]
     containers = list(pod.get("containers") or ())
     for container in containers:
         if container.get("command") != _COMMAND or container.get("args", [None])[:2] != _ARGUMENTS:

@@ -103,7 +103,7 @@ def pool_sentences(pool: Item, now: datetime) -> str:
     """What `status.allocation.explained` says: all that is more than the reason, for people without this tool."""
     allocation, status = _status(pool).get("allocation") or {}, _status(pool)
     parts = (
-        ("Until", until_text(pool, allocation.get("bridge"), now)),
+        ("Until", until_text(pool, allocation.get("bridge"), now, f" {now.tzname()}")),
         ("Else", else_text(allocation)),
         ("GPU", gpu_text(status.get("modelClass"), status.get("economics") or {})),
     )

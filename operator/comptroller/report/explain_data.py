@@ -53,6 +53,7 @@ def _permitted(rules: Mapping[str, Sequence[str]], spec: Item) -> bool:
 
 
 def leaving_text(route: Item) -> str:
+    """`route deal-review may only use onPremises: 0 of its 2.2 rps leave.`, of an entry of `restricted_routes`."""
     may = " in ".join("/".join(route[name]) for name in ("perimeters", "jurisdictions") if route[name])
     rate, leaving, to = route["requestsPerSecond"], route["leavingRequestsPerSecond"], listed(route["leavingTo"])
     text = f"route {route['route']} may only use {may}"

@@ -14,7 +14,8 @@ LONGEST_ENTRY = 200
 _DATE = "%Y-%m-%d %H:%M:%S"
 
 
-def until_text(pool: Item, bridge: Item | None, now: datetime) -> str | None:
+def until_text(pool: Item, bridge: Item | None, now: datetime, zone: str = "") -> str | None:
+    """Until when, after which start-up, what spills where at which cost. `zone` is said after the time."""
     if not bridge:
         return None
     measured = (pool.get("status") or {}).get("startupSeconds")
@@ -24,7 +25,7 @@ def until_text(pool: Item, bridge: Item | None, now: datetime) -> str | None:
         if measured is not None
         else f"start-up {_duration(declared)} assumed"
     )
-    until = clock(bridge["readyAt"], now, seconds=False) if bridge.get("readyAt") else "a GPU is free"
+    until = f"{clock(bridge['readyAt'], now, seconds=False)}{zone}" if bridge.get("readyAt") else "a GPU is free"
     rate, money = figure(bridge.get("requestsPerSecond")) or 0.0, figure(bridge.get("usdPerHour")) or 0.0
     if rate <= 0.0:
         return f"{until} ({took}) nothing spills."
@@ -54,6 +55,7 @@ def _difference(more: float, lost: float) -> str:
 
 
 def gpu_text(name: str | None, economics: Item) -> str | None:
+    """What one more GPU is worth, what owning it costs, when it has earned its price; None where that is unknown."""
     worth, owning = (figure(economics.get(key)) for key in ("shadowPriceUsdPerGpuHour", "owningUsdPerGpuHour"))
     days = figure(economics.get("paybackDays"))
     if worth is None or not name:

@@ -174,7 +174,7 @@ def test_as_data_it_is_exactly_what_the_status_says() -> None:
 
 def test_the_status_has_the_same_sentences() -> None:
     assert pool_sentences(local_pool(), NOW).splitlines() == [
-        "Until: 14:05 (start-up 2m40s measured) 9.1 rps spill to claude-sonnet: $11.20/h.",
+        "Until: 14:05 UTC (start-up 2m40s measured) 9.1 rps spill to claude-sonnet: $11.20/h.",
         "Else: Stay at 2 and spill on: $29.60/h more. All hosted: $212/h more, and nobody would answer 2.2 rps.",
         "GPU: One more h100 here would be worth $3.10/h; owning one costs $1.13/h: pays back in 515 days.",
     ]
