@@ -21,7 +21,6 @@ from comptroller.sim.arena import Options, days_of, jobs_of, policy_names, prepa
 from comptroller.sim.replay import span_of
 from comptroller.sim.scenario import ScenarioError
 from comptroller.sim.stage import Stage
-from comptroller.sim.trace import TraceError
 
 TABLE_WIDTH = 140  # where the table goes to a file, nobody's terminal is too narrow
 LEGEND = (
@@ -55,9 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
         stage = prepared(options)
         for day in days_of(options, stage):
             span_of(stage, day, options.hours)
-    except (ScenarioError, TraceError, OSError, ValueError) as error:
+    except (ScenarioError, OSError) as error:
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         print(f"comptroller: {arguments.scenario}: {text}", file=sys.stderr)
+        return 2
+    except ValueError as error:  # of the demand file, or of an option: it says which
+        print(f"comptroller: {error}", file=sys.stderr)
         return 2
     _say_what_is_left_out(stage, console)
     found = _with_progress(options, stage, console)
