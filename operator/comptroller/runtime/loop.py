@@ -146,10 +146,17 @@ class DecisionLoop:
                 None if before is None else before.decision, picture.decision, pool
             )
         state.picture = picture
-        for entry in self.ledger.record(picture):
-            remember_entry(state, self.context.store, picture, entry)
+        self._record(picture)
         if changed and before is not None:
             await self._tell_scaled(picture, changed)
+
+    def _record(self, picture: Picture) -> None:
+        """Keeps the decision in the ledger. What cannot be told must not keep a decision from being carried out."""
+        try:
+            for entry in self.ledger.record(picture):
+                remember_entry(self.context.state, self.context.store, picture, entry)
+        except Exception:
+            log.exception("The ledger cannot take the decision in; it stands all the same")
 
     async def _tell_scaled(self, picture: Picture, changed: Iterable[str]) -> None:
         """Events on the pools whose wanted count is new."""

@@ -159,6 +159,16 @@ async def test_the_ring_is_bounded_and_answers_newest_first(world: World, monkey
     assert world.ledger.answer({"pool": "none"}) == []
 
 
+async def test_a_decision_stands_although_the_ledger_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ledger_module, "entry_of", lambda *_: 1 / 0)
+    await world.at(0, 1.0)
+    assert world.context.picture().at_seconds == 1000.0
+    assert len(world.queue._when) == 3
+    assert "The ledger cannot take the decision in" in caplog.text
+
+
 async def test_large_fleets_have_fewer_entries(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.at(0, 1.0)
     monkeypatch.setattr(ledger_module, "MOST_VALUES", 3 * ledger_module._size(world.ledger.entries[0]))
