@@ -57,18 +57,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from comptroller.allocation.batching import Queue, ReplicaSpeed, queue_of, speed_of, steady_state
 from comptroller.allocation.snapshot import Profile
 
-Floats = npt.NDArray[np.float64]
-
-WAITING_PER_PLACE = 10  # K = N + 10 N, as in inferno
 SEARCH_ROUNDS = 3
 SEARCH_POINTS = 48  # 48 rates at once, three times: a resolution of 1 / 49^3 of the full throughput
 POOL_SEARCH_ROUNDS, POOL_SEARCH_POINTS = 4, 16  # the same resolution with fewer evaluations: a pool has more states
 ALMOST_FULL = 0.999  # of mu(N): beyond, the queue grows without end and its formulas lose their digits
-MOST_STATES = 256  # of a pool that are summed; the others are taken as like their neighbours
 # A pool counts as the next smaller one: never too much, and few to remember. Below 1 are replicas that meet bursts.
 REPLICA_STEPS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 MOST_CV = 4.0
@@ -139,7 +135,7 @@ def replica_capacity(
     """
     bursts = 1.0 + max(0.0, min(arrival_cv, MOST_CV) ** 2 - 1.0) / 2.0
     return _capacity(
-        _speed(profile, input_tokens, output_tokens),
+        speed_of(profile, input_tokens, output_tokens),
         time_to_first_token_ms,
         time_per_output_token_ms,
         min(max(percentile, 0.5), 0.999),
@@ -164,7 +160,7 @@ def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
     Requests are in flight in proportion to rate times S; an iteration grows with the mean slope of those in flight.
     Shapes that miss their objective even alone do not count, unless all do: then the batch may be full.
     """
-    speeds = [_speed(profile, one.input_tokens, one.output_tokens) for one in mix]
+    speeds = [speed_of(profile, one.input_tokens, one.output_tokens) for one in mix]
     limits = [
         min(one.time_per_output_token_ms, one.time_to_first_token_ms - speed.prompt_ms)
         for one, speed in zip(mix, speeds, strict=True)
@@ -202,143 +198,28 @@ def overflow_ratio(
     limit = min(max(limit, 1), max(profile.max_concurrency, 1))
     if requests_per_second <= 0.0:
         return 0.0
-    queue = _queue(_speed(profile, input_tokens, output_tokens), max(replicas, 1), limit)
+    queue = queue_of(speed_of(profile, input_tokens, output_tokens), max(replicas, 1), limit)
     logs = queue.states * math.log(requests_per_second) - queue.log_rate_sums
     weights = np.exp(logs - logs.max())
     return float(weights[-1] / (weights * queue.widths).sum())
 
 
-def _three_digits(value: float) -> float:
-    return float(f"{value:.2e}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Speed:
-    """A profile that met a shape of request: T(b) = alpha + root sqrt(b) + slope b."""
-
-    alpha_ms: float
-    slope_ms: float
-    root_ms: float
-    prompt_ms: float
-    output_tokens: float
-    places: int
-
-    def iteration_ms(self, batch: Floats) -> Floats:
-        linear = self.alpha_ms + self.slope_ms * batch
-        return linear + self.root_ms * np.sqrt(batch) if self.root_ms else linear
-
-    def largest_batch(self, iteration_ms: float) -> float:
-        """The largest batch, between alone and full, whose iteration takes no longer."""
-        left = max(iteration_ms - self.alpha_ms, 0.0)
-        if not self.root_ms:
-            batch = left / self.slope_ms if self.slope_ms > 0.0 else float(self.places)
-        else:  # root x + slope x^2 = left, x being sqrt(b)
-            batch = (2.0 * left / (self.root_ms + math.sqrt(self.root_ms**2 + 4.0 * self.slope_ms * left))) ** 2
-        return min(max(batch, 1.0), float(self.places))
-
-    def batch_at_service(self, service_ms: Floats) -> Floats:
-        """The batch in which a request takes that long, between alone and full."""
-        fixed = self.output_tokens * self.alpha_ms + self.prompt_ms
-        if not self.root_ms:
-            per_request = max(self.output_tokens * self.slope_ms, 1e-12)
-            return np.clip((service_ms - fixed) / per_request, 1.0, self.places)
-        grown = np.maximum(service_ms - fixed, 0.0) / self.output_tokens  # root x + slope x^2, x being sqrt(b)
-        root = 2.0 * grown / (self.root_ms + np.sqrt(self.root_ms**2 + 4.0 * self.slope_ms * grown))
-        return np.clip(root**2, 1.0, self.places)
-
-
-def _speed(profile: Profile, input_tokens: float, output_tokens: float) -> _Speed:
-    tokens_in, tokens_out = _three_digits(max(input_tokens, 0.0)), _three_digits(max(output_tokens, 1.0))
-    alpha, beta, gamma = max(profile.alpha_ms, 1e-6), max(profile.beta_ms, 0.0), max(profile.gamma_ms, 0.0)
-    slope = beta * (tokens_in + tokens_out) / (tokens_out + 1.0) + gamma * (tokens_in + tokens_out / 2.0)
-    prompt = (beta + gamma) * tokens_in
-    root = profile.root_ms if profile.root_ms > 1e-6 else 0.0
-    return _Speed(alpha, slope, root, prompt, tokens_out, max(profile.max_concurrency, 1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    """Replicas as one queue: its states (requests in flight), and the sums of ln mu(1..state).
-
-    Of many states only some are kept, each for `widths` of them, with gaps that grow as the root of the state: as the
-    spread of a Poisson number does.
-    """
-
-    speed: _Speed
-    replicas: float
-    states: Floats  # [0..places], places being those of all replicas
-    widths: Floats
-    rates: Floats  # mu(state), requests/s
-    log_rate_sums: Floats
-
-    @property
-    def places(self) -> float:
-        return float(self.states[-1])
-
-    @property
-    def full_rate(self) -> float:
-        return float(self.rates[-1])
-
-
-def _queue(speed: _Speed, replicas: float, limit: int) -> _Queue:
-    places = max(1, round(replicas * limit))
-    replicas = places / limit
-    in_flight = np.arange(1, places + 1, dtype=np.float64)
-    batch = in_flight if replicas == 1 else np.maximum(in_flight / replicas, 1.0)
-    rates = np.zeros(places + 1)
-    rates[1:] = 1000.0 * in_flight / (speed.output_tokens * speed.iteration_ms(batch) + speed.prompt_ms)
-    sums = np.concatenate(([0.0], np.cumsum(np.log(rates[1:]))))
-    if replicas == 1 or places <= MOST_STATES:
-        states, widths = np.arange(places + 1), np.ones(places + 1)
-    else:
-        states = np.unique(np.rint(places * np.linspace(0.0, 1.0, MOST_STATES + 1) ** 2).astype(np.int64))
-        edges = np.concatenate(([-0.5], (states[1:] + states[:-1]) / 2.0, [places + 0.5]))
-        widths = np.diff(edges)
-    return _Queue(speed, replicas, states.astype(np.float64), widths, rates[states], sums[states])
-
-
-def _steady_state(queue: _Queue, arrivals: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean wait [s], mean requests in flight and the batch that a request meets, for each arrival rate [requests/s].
-
-    States up to all places taken are summed, the waiting ones (a geometric row) in closed form. The batch that a
-    request meets solves S(b) = mean service time, which is requests in flight over throughput by Little's law; alone
-    it meets itself: 1.
-    """
-    places = queue.places
-    logs = queue.states * np.log(arrivals)[:, None] - queue.log_rate_sums
-    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-    full = weights[:, -1]
-    if queue.replicas != 1:
-        weights = weights * queue.widths
-    rho = arrivals / queue.full_rate
-    waiting_places = WAITING_PER_PLACE * places
-    power = rho**waiting_places
-    row = full * rho * (1.0 - power) / (1.0 - rho)
-    total = weights.sum(axis=1) + row
-    waiting = full * rho * (1.0 - (waiting_places + 1) * power + waiting_places * power * rho) / (1.0 - rho) ** 2
-    in_flight = ((weights * queue.states).sum(axis=1) + row * places) / total
-    if queue.replicas == 1:
-        throughput = arrivals * (1.0 - full * power / total)
-    else:  # the same in exact sums; in sampled ones only this ratio stays that of a batch between alone and full
-        throughput = ((weights * queue.rates).sum(axis=1) + row * queue.full_rate) / total
-    met = queue.speed.batch_at_service(1000.0 * in_flight / throughput)
-    return waiting / total / throughput, in_flight, met
-
-
 @lru_cache(maxsize=65536)
-def _capacity(speed: _Speed, first_token_ms: float, per_token_ms: float, percentile: float, replicas: int) -> Capacity:
+def _capacity(
+    speed: ReplicaSpeed, first_token_ms: float, per_token_ms: float, percentile: float, replicas: float
+) -> Capacity:
     tail = -math.log(1.0 - percentile)
     alone = speed.alpha_ms + speed.slope_ms + speed.root_ms
     if alone > per_token_ms or alone + speed.prompt_ms > first_token_ms:
         return _full_batch(speed)
-    queue = _queue(speed, replicas, speed.places)
+    queue = queue_of(speed, replicas, speed.places)
     low, high = 0.0, ALMOST_FULL * queue.full_rate
     rounds, points = SEARCH_ROUNDS, max(8, min(SEARCH_POINTS, 65536 // speed.places))
     if replicas != 1:
         rounds, points = POOL_SEARCH_ROUNDS, POOL_SEARCH_POINTS
     for _ in range(rounds):
         rates = low + (high - low) * np.arange(1, points + 1) / points
-        wait, _, met = _steady_state(queue, rates)
+        wait, _, met = steady_state(queue, rates)
         iteration = speed.iteration_ms(met)
         first = 1000.0 * wait * tail + iteration + speed.prompt_ms
         good = (first <= first_token_ms) & (iteration <= per_token_ms)
@@ -351,8 +232,8 @@ def _capacity(speed: _Speed, first_token_ms: float, per_token_ms: float, percent
     return _at_rate(queue, max(low, 1e-4 * queue.full_rate), longest)
 
 
-def _at_rate(queue: _Queue, rate: float, longest: float) -> Capacity:
-    wait, in_flight, met = (float(value[0]) for value in _steady_state(queue, np.array([rate])))
+def _at_rate(queue: Queue, rate: float, longest: float) -> Capacity:
+    wait, in_flight, met = (float(value[0]) for value in steady_state(queue, np.array([rate])))
     speed, replicas = queue.speed, queue.replicas
     service = speed.output_tokens * float(speed.iteration_ms(np.array(met))) + speed.prompt_ms
     full = (speed.output_tokens * float(speed.iteration_ms(np.array(longest))) + speed.prompt_ms) / 1000.0
@@ -366,7 +247,7 @@ def _at_rate(queue: _Queue, rate: float, longest: float) -> Capacity:
     )
 
 
-def _full_batch(speed: _Speed) -> Capacity:
+def _full_batch(speed: ReplicaSpeed) -> Capacity:
     places = speed.places
     service = speed.output_tokens * float(speed.iteration_ms(np.array(float(places)))) + speed.prompt_ms
     rate = 1000.0 * places / service
