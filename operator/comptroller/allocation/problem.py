@@ -88,11 +88,18 @@ def prepare(snapshot: Snapshot) -> Problem:
         rates[key] = snapshot.memory.requests_per_second.get(key, 0.0) if rate is None else rate
         if rate is None:
             held[key] = held_shares(pairs[key], snapshot.memory.shares.get(key, {}), local)
-    return Problem(local, hosted, routes, pairs, rates, held, _by_pool(pairs, [*local, *hosted]), allowances(snapshot))
+    budgets = allowances(snapshot, {key: _usd_outside(pairs[key], rates[key], shares) for key, shares in held.items()})
+    return Problem(local, hosted, routes, pairs, rates, held, _by_pool(pairs, [*local, *hosted]), budgets)
 
 
-def allowances(snapshot: Snapshot) -> tuple[Allowance, ...]:
-    """What each binding budget permits now: what is left, spread evenly over the time that is left.
+def _usd_outside(pairs: tuple[Pair, ...], rate: float, shares: Mapping[str, float]) -> float:
+    """What a held route spends on hosted pools, in US dollars per hour, at its last known rate and shares."""
+    return sum(rate * shares.get(pair.pool, 0.0) * pair.usd for pair in pairs if not pair.inside)
+
+
+def allowances(snapshot: Snapshot, held_usd: Mapping[str, float] | None = None) -> tuple[Allowance, ...]:
+    """What each binding budget permits now: what is left, spread evenly over the time that is left, less what routes of
+    unknown demand spend (`held_usd`).
 
     A quarter more than the even rate may be spent, so that an early peak does not go unserved while the budget is
     nearly whole; since the rate is reckoned anew from what is left, it never overruns. Where it is not known what is
@@ -105,7 +112,8 @@ def allowances(snapshot: Snapshot) -> tuple[Allowance, ...]:
         if not budget.binding or (left is None and before is None):
             continue
         hours = max(budget.seconds_to_reset, SHORTEST_PACE_SECONDS) / SECONDS_PER_HOUR
-        usd = before if left is None else ANTICIPATED * left / hours
+        held = sum(part * (held_usd or {}).get(route, 0.0) for route, part in budget.parts.items())
+        usd = before if left is None else ANTICIPATED * left / hours - held
         found.append(Allowance(budget.key, dict(sorted(budget.parts.items())), max(0.0, usd or 0.0)))
     return tuple(found)
 

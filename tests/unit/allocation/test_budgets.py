@@ -141,6 +141,25 @@ class TestTenants:
         assert decision.routes[OTHER].shed_ratio == pytest.approx(1.0, abs=1e-6)
 
 
+class TestRoutesOfUnknownDemand:
+    """4 requests/s of `chat` went out when they were last seen, for $97.20 an hour, and go on doing so."""
+
+    def world(self, left: float) -> Snapshot:
+        memory = Memory(shares={CHAT: {API: 1.0}}, requests_per_second={CHAT: 4.0})
+        asked = (route("chat", "api", rps=Unknown("stale")), route("other", "api", rps=4))
+        return snapshot(hosted(), *asked, memory=memory, budgets=(budget(left, 1.0, "chat", "other"),))
+
+    def test_what_they_spend_is_missing_for_the_others(self) -> None:
+        decision = decide(self.world(100.0))
+        assert usd(decision) == pytest.approx(125.0)
+        assert decision.routes[OTHER].shares[API] == pytest.approx((125 / USD_PER_RPS - 4) / 4)
+
+    def test_they_may_spend_all_and_leave_nothing(self) -> None:
+        decision = decide(self.world(40.0))
+        assert usd(decision) == pytest.approx(97.2)
+        assert decision.routes[OTHER].shares == {}
+
+
 class TestNotKnowingWhatIsLeft:
     def lost(self, **remembered: float) -> Snapshot:
         return spilling(budget(Unknown("no data"), 1.0), memory=Memory(budget_usd_per_hour=remembered))
