@@ -1,10 +1,10 @@
-"""The speed that a pool declares, until it has been measured."""
+"""What is declared: the speed of a pool, until it has been measured, and the rules of the settings."""
 
 from __future__ import annotations
 
-from comptroller.allocation.snapshot import Profile
+from comptroller.allocation.snapshot import Profile, Rules
 from comptroller.api.modelpool import ModelPoolSpec
-from comptroller.api.settings import GpuClass
+from comptroller.api.settings import GpuClass, LoopSettings
 
 
 def profile_of(spec: ModelPoolSpec, gpu: GpuClass) -> Profile:
@@ -27,3 +27,16 @@ def profile_of(spec: ModelPoolSpec, gpu: GpuClass) -> Profile:
     billions = float(spec.model.parameters_billions or 8)
     factor = max(0.1, billions / 8 / max(1, local.accelerator.count))
     return Profile(gpu.alpha_ms * factor, gpu.beta_ms * factor, gpu.gamma_ms * factor, gpu.max_concurrency, "default")
+
+
+def rules_of(loop: LoopSettings) -> Rules:
+    """How quickly decisions may change, as the settings say."""
+    return Rules(
+        scale_down_delay_seconds=loop.scale_down_delay_seconds,
+        transfer_delay_seconds=loop.transfer_delay_seconds,
+        horizon_seconds=loop.horizon_seconds,
+        node_losses_per_year=loop.node_losses_per_year,
+        improvement_threshold=loop.improvement_threshold,
+        maximum_step_up=loop.maximum_step_up,
+        solver_time_limit_seconds=loop.solver_time_limit_seconds,
+    )

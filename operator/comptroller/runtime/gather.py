@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from comptroller.allocation.declared import profile_of
+from comptroller.allocation.declared import profile_of, rules_of
 from comptroller.allocation.snapshot import (
     BackendRule,
     Demand,
@@ -313,13 +313,5 @@ def _believed(
 def _rules(settings: Settings, state: State, now_seconds: float) -> Rules:
     loop = settings.loop
     since = state.first_data_seconds
-    return Rules(
-        scale_down_delay_seconds=loop.scale_down_delay_seconds,
-        transfer_delay_seconds=loop.transfer_delay_seconds,
-        horizon_seconds=loop.horizon_seconds,
-        node_losses_per_year=loop.node_losses_per_year,
-        improvement_threshold=loop.improvement_threshold,
-        maximum_step_up=loop.maximum_step_up,
-        solver_time_limit_seconds=loop.solver_time_limit_seconds,
-        holding_after_restart=since is None or now_seconds - since < loop.restart_hold_seconds,
-    )
+    holding = since is None or now_seconds - since < loop.restart_hold_seconds
+    return replace(rules_of(loop), holding_after_restart=holding)

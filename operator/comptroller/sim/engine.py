@@ -1,9 +1,9 @@
 """The engines of the local pools, step by step: who is in flight, who waits, how long an iteration takes.
 
-Physics. A replica decodes its batch together: one iteration takes T = alpha + sum over its requests of their slopes
-(`fluid.slope_ms`), the same law as in `allocation.capacity`. A request holds its place for S = out T + (beta+gamma) in.
-Replicas of a pool are equally busy (the Service sends to the least busy one), so that a request shares its replica with
-max(1, in flight / replicas) requests of the pool's mixture, itself counted.
+Physics. A replica decodes its batch of b together: one iteration takes T = alpha + root sqrt(b) + the slopes of its
+requests (`fluid.slope_ms`), the same law as in `allocation.capacity`. A request holds its place for
+S = out T + (beta+gamma) in. Replicas of a pool are equally busy (the Service sends to the least busy one), so that a
+request shares its replica with max(1, in flight / replicas) requests of the pool's mixture, itself counted.
 
 In a step of dt seconds, requests that were in flight end with probability 1 - exp(-dt / S), those that came in during
 the step with probability 1 - (S/dt)(1 - exp(-dt/S)): lengths of answers are taken as exponentially distributed, and the
@@ -41,6 +41,7 @@ class Speeds:
     """What the physics needs of a world: rows are routes, columns local pools."""
 
     alpha_ms: Floats  # [pool]
+    root_ms: Floats  # [pool]
     places: Floats  # [pool] requests that one replica decodes at most
     slope_ms: Floats
     prompt_ms: Floats
@@ -69,6 +70,7 @@ class Speeds:
                 part[i, j] = 1.0 / limit.requests_per_second
         return cls(
             np.array([pool.profile.alpha_ms for pool in pools]),
+            np.array([pool.profile.root_ms for pool in pools]),
             np.array([float(pool.profile.max_concurrency) for pool in pools]),
             slope,
             prompt,
@@ -118,14 +120,16 @@ class Engine:
     def expected(self, serving: Ints) -> tuple[Floats, Floats]:
         """What there will be at the end of the step without new arrivals: requests in flight or waiting, by (route,
         pool), and free places, by pool. Of those who wait, as many enter as find a place."""
-        held = self.in_flight * self.stay
-        free = np.maximum(serving * self.speeds.places - held.sum(axis=0), 0.0)
+        held: Floats = self.in_flight * self.stay
+        free: Floats = np.maximum(serving * self.speeds.places - held.sum(axis=0), 0.0)
         if not self.any_waiting:
             return held, free
         waiting = self.waiting.sum(axis=0)
         need = (waiting * self.stay_new).sum(axis=0)
         part = np.minimum(1.0, free / np.maximum(need, 1e-12))
-        return held + waiting * (part * self.stay_new + 1.0 - part), np.maximum(free - need, 0.0)
+        held = held + waiting * (part * self.stay_new + 1.0 - part)
+        free = np.maximum(free - need, 0.0)
+        return held, free
 
     def remove(self, part: Floats) -> Ints:
         """Takes a part of each pool's requests out of flight: those of replicas that leave. Returns them."""
@@ -231,9 +235,9 @@ class Engine:
         mean = self.in_flight * self.stay_new + admitted * ((1.0 - self.stay_new) * self.service_seconds / dt)
         for _ in range(ROUNDS):
             total = mean.sum(axis=0)
-            batch = np.maximum(1.0, total / replicas)
+            batch = np.minimum(np.maximum(1.0, total / replicas), speeds.places)
             slope = (mean * speeds.slope_ms).sum(axis=0) / np.maximum(total, 1e-12)
-            target = speeds.alpha_ms + slope * np.minimum(batch, speeds.places)
+            target = speeds.alpha_ms + speeds.root_ms * np.sqrt(batch) + slope * batch
             self.iteration_ms = np.where(total > 0, 0.5 * (self.iteration_ms + target), speeds.alpha_ms)
             self._times(self.iteration_ms)
             mean = self.in_flight * self.stay_new + admitted * ((1.0 - self.stay_new) * self.service_seconds / dt)

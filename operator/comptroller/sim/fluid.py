@@ -1,14 +1,16 @@
 """What one replica can do at most: the fluid limit of the engine of `engine.py`, without any waiting.
 
-The engine's iteration takes T(b) = alpha + slope b with slope = beta (in+out)/(out+1) + gamma (in + out/2); a request
-holds its place for S(b) = out T(b) + (beta+gamma) in. With b requests always in flight a replica answers b / S(b), and
-that grows with b. The largest b that keeps the objective has T(b) <= time per output token, T(b) + own prompt <= time
-to first token and b <= max concurrency. Nothing waits and nothing varies in this limit, so no replica does more within
-its objective; `allocation.capacity` lies below it, because there arrivals are random.
+The engine's iteration takes T(b) = alpha + root sqrt(b) + slope b, slope = beta (in+out)/(out+1) + gamma (in + out/2);
+root is 0 for most dense models. A request holds its place for S(b) = out T(b) + (beta+gamma) in. With b requests always
+in flight a replica answers b / S(b), and that grows with b. The largest b that keeps the objective has T(b) <= time per
+output token, T(b) + own prompt <= time to first token and b <= max concurrency. Nothing waits and nothing varies in
+this limit, so no replica does more within its objective; `allocation.capacity` lies below it, because there arrivals
+are random.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from comptroller.allocation.snapshot import Profile
@@ -53,7 +55,12 @@ def fluid_limit(
     slope, prompt = slope_ms(profile, input_tokens, output_tokens), prompt_ms(profile, input_tokens)
     longest = min(time_per_output_token_ms, time_to_first_token_ms - prompt)
     places = float(max(profile.max_concurrency, 1))
-    reachable = profile.alpha_ms + slope <= longest
-    batch = places if not reachable or slope <= 0 else min(places, (longest - profile.alpha_ms) / slope)
-    busy = service_seconds(profile, input_tokens, output_tokens, profile.alpha_ms + slope * batch)
+    root = profile.root_ms
+    left = longest - profile.alpha_ms  # root x + slope x^2 with x = sqrt(b)
+    reachable = root + slope <= left
+    batch = places
+    if reachable and root + slope > 0:
+        batch = min(places, (2.0 * left / (root + math.sqrt(root * root + 4.0 * slope * left))) ** 2)
+    iteration_ms = profile.alpha_ms + root * math.sqrt(batch) + slope * batch
+    busy = service_seconds(profile, input_tokens, output_tokens, iteration_ms)
     return Fluid(batch / max(busy, 1e-9), batch, reachable)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from comptroller.allocation.declared import rules_of
 from comptroller.allocation.snapshot import (
     BackendRule,
     Demand,
@@ -20,7 +21,6 @@ from comptroller.allocation.snapshot import (
     LocalPool,
     Measurement,
     Route,
-    Rules,
     Sample,
     Snapshot,
     StartingReplica,
@@ -77,7 +77,7 @@ class Observer:
         self._waiting: deque[Ints] = deque(maxlen=steps_of(self.window_seconds, step_seconds))
         self.step_seconds = step_seconds
         self._routes = _base_routes(stage)
-        self._rules = _rules(stage)
+        self._rules = rules_of(stage.settings.loop)
         self._signals: dict[str, PoolSignal] = {}
 
     def note(self, stepped: Stepped, waiting: Ints) -> None:
@@ -105,6 +105,7 @@ class Observer:
             routes=self._measured_routes(measured_at, age, cached),
             gpus={(one.gpu_class, one.site): Sample(float(one.count)) for one in world.gpus},
             rules=self._rules,
+            gpus_per_node={(one.gpu_class, one.site): float(one.per_node) for one in world.gpus},
         )
         if stale_since_seconds is None:
             self._signals = self._engine_signals(world, fleet)
@@ -250,14 +251,4 @@ def _base_route(spec: RouteSpec, row: int, stage: Stage) -> Route:
         perimeters=tuple(one.value for one in data.perimeters) if data else (),
         priority=spec.priority,
         on_overload=spec.on_overload,
-    )
-
-
-def _rules(stage: Stage) -> Rules:
-    loop = stage.settings.loop
-    return Rules(
-        scale_down_delay_seconds=loop.scale_down_delay_seconds,
-        improvement_threshold=loop.improvement_threshold,
-        maximum_step_up=loop.maximum_step_up,
-        solver_time_limit_seconds=loop.solver_time_limit_seconds,
     )

@@ -65,6 +65,7 @@ def _local(pool: TrueLocalPool, one: Perturbation) -> TrueLocalPool:
         alpha_ms=speed.alpha_ms * one.factor,
         beta_ms=speed.beta_ms * one.factor,
         gamma_ms=speed.gamma_ms * one.factor,
+        root_ms=speed.root_ms * one.factor,
     )
     return replace(pool, profile=slower)
 
