@@ -114,13 +114,13 @@ class Engine:
             (speeds.output_tokens * np.maximum(iteration_ms, speeds.alpha_ms) + speeds.prompt_ms) / 1000.0, 1e-6
         )
         ratio = self.service_seconds / dt
-        self.stay = np.exp(-1.0 / ratio)  # of those in flight at the start: the part that is still there at the end
-        self.stay_new = ratio * (1.0 - self.stay)  # of those who come in during the step
+        self.stay: Floats = np.exp(-1.0 / ratio)  # of those in flight at the start: the part that is still there at the end
+        self.stay_new: Floats = ratio * (1.0 - self.stay)  # of those who come in during the step
 
     def expected(self, serving: Ints) -> tuple[Floats, Floats]:
         """What there will be at the end of the step without new arrivals: requests in flight or waiting, by (route,
         pool), and free places, by pool. Of those who wait, as many enter as find a place."""
-        held: Floats = self.in_flight * self.stay
+        held: Floats = self.stay * self.in_flight
         free: Floats = np.maximum(serving * self.speeds.places - held.sum(axis=0), 0.0)
         if not self.any_waiting:
             return held, free
