@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from comptroller.allocation.snapshot import Sample, Unknown
+from comptroller.sim.bound import hindsight_bound
 from comptroller.sim.programme import Programme
 from comptroller.sim.replay import Replay, epochs
 from comptroller.sim.score import Score, figures, with_intervals
@@ -220,6 +221,30 @@ def test_the_truth_for_the_bound_adds_up_to_what_arrived() -> None:
     total = sum(float((one.windows.requests_per_second * one.windows.seconds).sum()) for one in found)
     warm = round((asked.span.start_seconds - asked.span.warm_seconds) / asked.step_seconds)
     assert total == pytest.approx(asked.counts[:, warm:].sum())
+
+
+@pytest.mark.parametrize(
+    "perturbations",
+    [
+        "[]",
+        "[{kind: profileError, factor: 0.8}]",
+        "[{kind: profileError, factor: 1.25}]",
+        "[{kind: nodeLost, class: h100, atHour: 0.3, forSeconds: 600}]",
+        "[{kind: hostedOutage, atHour: 0.3, forSeconds: 600}]",
+        "[{kind: storm429, ratio: 0.5, pool: us}]",
+        "[{kind: demandStep, factor: 5.0, atHour: 0.3, forSeconds: 600}]",
+        "[{kind: priceChange, factor: 0.1, atHour: 0.3, forSeconds: 600}]",
+    ],
+)
+def test_whatever_goes_wrong_nobody_is_below_the_bound(perturbations: str) -> None:
+    at = stage(12.0, 12.0, 12.0, 12.0, rules="{onPremisesOnly: 0.25, euOnly: 0.25}", perturbations=perturbations)
+    asked = demand(at, hours=0.5)
+    bound = hindsight_bound(epochs(at, asked)).usd
+    ways = [Fixed(8, {OWN: 1.0}, 64), Fixed(6, {OWN: 1.0}, 38), Fixed(2, {OWN: 0.5, US: 0.5}, 38), Fixed(0, {US: 1.0})]
+    scores = [Replay(at, asked, way, 60.0).run() for way in ways]
+    assert bound > 0
+    assert all(score.objective_usd >= bound for score in scores)
+    assert all(score.sovereignty_violations == 0 for score in scores)
 
 
 def test_moves_and_flips_are_counted() -> None:
