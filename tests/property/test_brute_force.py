@@ -32,6 +32,7 @@ from tests.property.profiles import cases
 from tests.unit.allocation.build import demand, hosted, local, route, snapshot
 
 GROUPS = ("h100", "rtx4090")
+requests_per_second = st.floats(0, 30).map(lambda rate: round(rate, 4))  # fewer than one a day count as none
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def hosted_pools(draw: st.DrawFn, name: str) -> HostedPool:
 def routes(draw: st.DrawFn, name: str, pools: list[str]) -> Route:
     names = draw(st.lists(st.sampled_from(pools), min_size=1, max_size=4, unique=True))
     asked = demand(
-        Unknown("stale") if draw(st.integers(0, 9)) == 0 else draw(st.floats(0, 30)),
+        Unknown("stale") if draw(st.integers(0, 9)) == 0 else draw(requests_per_second),
         input_tokens=draw(st.sampled_from([100.0, 1000.0, 4000.0])),
     )
     return route(
@@ -239,7 +240,7 @@ def two_cases(draw: st.DrawFn, problem: Problem) -> list[Case]:
     """What is asked now while replicas start, or after a node failed; and what may be asked then."""
     part = draw(st.floats(0.01, 0.99))
     asked = {key: problem.rates[key] for key in problem.routes if key not in problem.held}
-    then = {key: draw(st.floats(0, 30)) for key in asked}
+    then = {key: draw(requests_per_second) for key in asked}
     starting = draw(st.booleans())
     left = {} if starting else {(draw(st.sampled_from(GROUPS)), ""): draw(st.floats(0, 1))}
     return [Case(part, asked, starting=starting, left=left), Case(1.0 - part, then)]

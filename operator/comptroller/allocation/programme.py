@@ -50,6 +50,7 @@ PRIORITY_FACTOR = 64.0  # between the lowest and the highest priority that occur
 QUALITY_FACTOR = 100.0  # a pass rate below the minimum, per missing solved task: dear, but cheaper than shedding
 WHOLE_REPLICA_FACTOR = 10.0  # a route is worth starting a replica for, however few its requests
 SMALLEST_RATE = 1e-3  # requests/s; bounds the factor above
+LEAST_RATE = 1e-5  # requests/s; one request a day counts, fewer are none: HiGHS calls wrong plans optimal for such rows
 TIE_BREAK = 1e-6  # of the dearest cost, times the rank of the pool: equal plans are told apart the same way always
 LARGEST_STARTING_SHARE = 0.9  # of the horizon
 INFINITY = float("inf")
@@ -294,6 +295,7 @@ class _Assembly:
         """Adds the columns and rows of one case."""
         offset = self.width
         rates = np.array([case.rates[key] for key in block.routes])
+        rates[rates < LEAST_RATE] = 0.0
         costs = block.costs.copy()
         costs[[block.shed[key] for key in block.routes]] = shed_usd
         self._add_columns(case.weight * costs, np.zeros(len(costs)), np.full(len(costs), INFINITY))

@@ -12,7 +12,7 @@ from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, prepare
 from comptroller.allocation.programme import Bounds, Case
-from comptroller.allocation.snapshot import Memory, Snapshot, Unknown
+from comptroller.allocation.snapshot import Memory, Outlook, Rules, Snapshot, Unknown
 from comptroller.allocation.validate import flaws
 from tests.unit.allocation.build import hosted, local, route, snapshot
 
@@ -108,3 +108,14 @@ def test_the_validator_sees_each_flaw(broken: dict[str, object], flaw: str) -> N
     assert flaws(problem, rates, bounds, clean.gpus, plan) == []
     found = flaws(problem, rates, bounds, clean.gpus, replace(plan, **broken))
     assert any(flaw in one for one in found), found
+
+
+def test_a_rate_of_a_request_in_days_does_not_lead_the_solver_astray() -> None:
+    """$150/h for a replica that saves $122/h. With a row of 6e-6 requests/s HiGHS calls keeping it optimal."""
+    asked = (route("a", rps=63), route("b", rps=5, time_per_output_token_ms=15.0))
+    fleet = snapshot(
+        local(idle_usd_per_replica_hour=150.0, serving=1), hosted(), *asked, gpus=1,
+        rules=Rules(scale_down_delay_seconds=0.0),
+        outlook=Outlook((0.5, 0.5), {"ai/policy/a": (0.0, 6.3e-6), "ai/policy/b": (5.0, 5.0)}),
+    )  # fmt: skip
+    assert decide(fleet).pools["ai/own"].replicas == 0
