@@ -19,8 +19,10 @@ sum b <= N and T = alpha + sum b[r] slope[r] <= T*, the loosest longest iteratio
 when the newest of them was admitted, and since then some have left and others only slow it down. They finish at
 b[r] / S[r](T) per second, so for any weights w >= 0 at the rate sum b[r] w[r] / S[r](T) <= M, the most over all such
 batches. M is computed rigorously: for T in [a, b] with S(a) and T <= b, over a fine grid, by the dual of the linear
-programme in b. Two weights are used: one over the fluid limit, and the same without N. Each alone is enough to be a
-bound; together they describe the corner where N and the iteration time meet (mixtures of both add nothing).
+programme in b. (Which requests end in a step is drawn by the arena: this holds for the means, and a day of millions of
+requests is its mean to a thousandth.) Two weights are used: one over the fluid limit, and the same without N. Each
+alone is enough to be a bound; together they describe the corner where N and the iteration time meet (mixtures of both
+add nothing). Of a curve with a root, root sqrt(b) >= root b / sqrt(N) counts as slope.
 
 **Between windows.** What is admitted in a window is what finishes in it and what is more in flight at its end. c is
 that in-flight work in the weights of the cut, with what waits within its first-token objective: at most C for each
@@ -38,6 +40,7 @@ GPU, an API at $0.001, 10 requests/s: 8 inside for $3, 2 outside for $7.20: $10.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -164,14 +167,15 @@ class _Batch:
 
     @classmethod
     def of(cls, pool: TrueLocalPool, routes: Sequence[TrueRoute]) -> _Batch:
-        slopes = np.array([slope_ms(pool.profile, one.input_tokens, one.output_tokens) for one in routes])
+        places = float(max(pool.profile.max_concurrency, 1))
+        chord = pool.profile.root_ms / math.sqrt(places)
+        slopes = np.array([slope_ms(pool.profile, one.input_tokens, one.output_tokens) + chord for one in routes])
         prompts = np.array([prompt_ms(pool.profile, one.input_tokens) for one in routes])
         longest = [
             min(one.time_per_output_token_ms, one.time_to_first_token_ms - prompt)
             for one, prompt in zip(routes, prompts, strict=True)
         ]
         outputs = np.array([one.output_tokens for one in routes])
-        places = float(max(pool.profile.max_concurrency, 1))
         return cls(pool.profile.alpha_ms, max(longest, default=0.0), places, slopes, prompts, outputs)
 
     def service_seconds(self, iteration_ms: float) -> Floats:

@@ -86,6 +86,13 @@ def test_where_nobody_outside_is_permitted_a_late_answer_is_the_least_that_can_h
     assert found.parts_usd["otherwise"] == pytest.approx((20.0 - fluid(kept, local())) * 3600 * 0.5, rel=0.01)
 
 
+def test_a_curve_with_a_root_is_no_faster_than_its_fluid_limit() -> None:
+    chat, own = route(), local(profile=replace(H100, root_ms=1.0))
+    found = hindsight_bound([epoch([chat], [[4.0]], [own])])
+    least = 4.0 / fluid(chat, own) * 3.0
+    assert 0.9 * least <= found.usd <= 1.001 * least
+
+
 def test_an_objective_that_no_replica_reaches_makes_every_answer_inside_a_late_one() -> None:
     found = hindsight_bound([epoch([route(time_per_output_token_ms=1.0)], [[1.0]], [local()])])
     assert found.usd == pytest.approx(3600 * API_USD)
