@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from comptroller.allocation.decide import decide
 from comptroller.allocation.snapshot import HostedPool, LocalPool, Route, Snapshot, StartingReplica, Unknown
 from comptroller.sim.baselines.greedy import Greedy, GreedyParameters
 from comptroller.sim.baselines.horizontal import Stabiliser, desired_replicas, grown
@@ -88,34 +87,20 @@ def test_without_an_upward_window_the_first_wish_counts() -> None:
 # --- routing ---
 
 
-def test_the_routing_is_that_of_the_operator_for_the_same_replicas() -> None:
-    things = (
-        local("own", serving=3, maximum=8), local("big", serving=2, gpus_per_replica=2, maximum=4),
-        hosted("api"), hosted("eu", jurisdiction="EU", input_usd_per_million_tokens=4.0),
-        route("a", "own", "big", "api", "eu", rps=20.0), route("b", "own", "api", "eu", rps=9.0, jurisdictions=("EU",)),
-        route("c", "big", "eu", rps=3.0, perimeters=("onPremises",)), route("d", "own", "api", rps=0.0),
-    )  # fmt: skip
-    picture = snapshot(*things)
-    wanted = {"ai/own": 3, "ai/big": 1}
-    held = tuple(
-        replace(pool, serving=wanted[pool.key], previous=wanted[pool.key], held_at=wanted[pool.key])
-        for pool in picture.local_pools
-    )
-    decision = decide(replace(picture, local_pools=held))
-    mine = BestRoutes().route(picture, problem_of(picture), wanted)
-    for key, plan in decision.routes.items():
-        assert mine.routes[key].shares == pytest.approx(plan.shares)
-        assert mine.routes[key].spill_order == plan.spill_order
-        assert mine.routes[key].shed_ratio == pytest.approx(plan.shed_ratio)
-    assert mine.max_concurrency == {key: target.max_concurrency for key, target in decision.pools.items()}
+def test_only_replicas_that_serve_and_stay_are_routed_to() -> None:
+    picture = snapshot(local(serving=3, starting=5), hosted(), route(rps=60.0))
+    best = [BestRoutes().route(picture, {"ai/own": wanted}).routes["ai/policy/chat"].shares for wanted in (8, 3, 1, 0)]
+    assert best[0] == best[1]
+    assert best[0]["ai/own"] == pytest.approx(3 * best[2]["ai/own"])
+    assert best[3] == {"ai/api": 1.0}
 
 
 def test_a_route_of_unknown_demand_keeps_its_last_shares() -> None:
     best = BestRoutes()
     known = snapshot(*fleet(rps=30.0))
-    before = best.route(known, problem_of(known), {"ai/own": 2})
+    before = best.route(known, {"ai/own": 2})
     blind = snapshot(*fleet(rps=Unknown("no scrape")), memory=best.memory)
-    after = best.route(blind, problem_of(blind), {"ai/own": 2})
+    after = best.route(blind, {"ai/own": 2})
     assert after.routes["ai/policy/chat"].shares == pytest.approx(before.routes["ai/policy/chat"].shares)
 
 

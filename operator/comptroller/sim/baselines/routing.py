@@ -1,9 +1,8 @@
 """How requests reach the replicas of a baseline: the best routing there is, or what gateways do today.
 
-`BestRoutes` gives every autoscaler the operator's own routing for the replicas that it decided on: the linear programme
-of `allocation.solve.routed_plan` and the limits of `allocation.capacity.largest_batch`, just as `allocation.decide`
-does for its own replicas (a test holds both against each other; the rest of `decide` is left out, for it takes most of
-the time and nobody here reads it). So a difference between two policies is a difference of replicas, not of routers.
+`BestRoutes` gives every autoscaler the operator's own routing for the replicas that it decided on: `allocation.decide`
+with each local pool held at what serves and stays. So a difference between two policies is a difference of replicas,
+not of routers.
 `local_first` is the plan of a gateway whose configuration never changes: own replicas in proportion to what they can
 do, hosted APIs when these are full or failing, cheapest first.
 """
@@ -15,18 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from comptroller.allocation.capacity import Shape, largest_batch
+from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import RoutePlan
 from comptroller.allocation.measured import cleaned, known
-from comptroller.allocation.plan import Plan
-from comptroller.allocation.problem import Pair, Problem, kept_full, prepare
-from comptroller.allocation.programme import Bounds
+from comptroller.allocation.problem import Pair, Problem, prepare
 from comptroller.allocation.snapshot import LocalPool, Memory, Profile, Snapshot
-from comptroller.allocation.solve import routed_plan
 from comptroller.api.conditions import Reason
 from comptroller.sim.policy import PoolSignal
 
 SMALLEST_RATE = 1e-3  # requests/s: what a route without demand counts as, so that its next request has a way
-SMALLEST_SHARE = 1e-6
 LEARNING_RATE = 0.1  # part of a new measurement that a pool's measured slowness takes over
 SLOWEST, FASTEST = 2.0, 0.5
 NOTICED = 0.1  # smaller changes of a speed are the spread of lengths within a batch, not another engine
@@ -46,20 +42,16 @@ class BestRoutes:
     def __init__(self) -> None:
         self.memory = Memory()
 
-    def route(self, snapshot: Snapshot, problem: Problem, wanted: Mapping[str, int]) -> Routed:
+    def route(self, snapshot: Snapshot, wanted: Mapping[str, int]) -> Routed:
         """The best plans for the replicas that serve now and stay; what starts takes no part."""
-        serving = staying(problem, wanted)
-        full = kept_full(problem)
-        asked = {key: max(rate, SMALLEST_RATE) for key, rate in problem.rates.items() if key not in problem.held}
-        bounds = {key: Bounds(count, count, count) for key, count in serving.items()}
-        plan = routed_plan(full, asked, serving, bounds, snapshot.gpus, snapshot.rules)
-        shares = {key: _shares(problem, plan, key, asked.get(key), serving) for key in problem.routes}
-        self.memory = Memory(shares=shares, requests_per_second=dict(problem.rates))
-        flows = {(key, pool): problem.rates[key] * share for key in asked for pool, share in shares[key].items()}
-        return Routed(
-            {key: _plan(problem, key, of_route, serving) for key, of_route in shares.items()},
-            {key: _limit(problem, key, flows, 1.0) for key in problem.local},
+        pools = tuple(
+            replace(pool, serving=count, starting=(), previous=count, held_at=count, paused=False)
+            for pool in snapshot.local_pools
+            for count in (min(pool.serving, wanted.get(pool.key, 0)),)
         )
+        decision = decide(replace(snapshot, local_pools=pools, memory=self.memory))
+        self.memory = decision.memory
+        return Routed(decision.routes, {key: target.max_concurrency for key, target in decision.pools.items()})
 
 
 def problem_of(snapshot: Snapshot) -> Problem:
@@ -71,25 +63,6 @@ def problem_of(snapshot: Snapshot) -> Problem:
 def staying(problem: Problem, wanted: Mapping[str, int]) -> dict[str, int]:
     """The replicas of each pool that serve now and are still wanted."""
     return {key: min(pool.serving, wanted.get(key, 0)) for key, pool in problem.local.items()}
-
-
-def _shares(
-    problem: Problem, plan: Plan, route: str, rate: float | None, serving: Mapping[str, int]
-) -> dict[str, float]:
-    """Shares that sum to 1 less what is shed. A route of unknown demand keeps its last ones; one that queues rather
-    than being shed fills its pools inside in proportion to what they can do."""
-    if rate is None:
-        return dict(problem.held[route])
-    shed = plan.shed.get(route, 0.0) / rate
-    flows = {pair.pool: plan.flows.get((route, pair.pool), 0.0) / rate for pair in problem.pairs[route]}
-    if problem.routes[route].on_overload == "queue" and shed > SMALLEST_SHARE:
-        inside = [pair for pair in problem.pairs[route] if pair.inside and serving[pair.pool] > 0]
-        flows, shed = {pair.pool: serving[pair.pool] / pair.replicas for pair in inside}, 0.0
-    whole = sum(flows.values())
-    kept = {pool: flow for pool, flow in flows.items() if flow > SMALLEST_SHARE * max(whole, SMALLEST_SHARE)}
-    total = 1.0 - shed if shed > SMALLEST_SHARE else 1.0
-    answered = sum(kept.values())
-    return {pool: min(1.0, flow * total / answered) for pool, flow in kept.items()} if total > 0.0 else {}
 
 
 def _plan(problem: Problem, route: str, shares: Mapping[str, float], serving: Mapping[str, int]) -> RoutePlan:
@@ -112,7 +85,7 @@ def _plan(problem: Problem, route: str, shares: Mapping[str, float], serving: Ma
         pass_rate=sum(shares.get(pair.pool, 0.0) * pair.pass_rate for pair in problem.pairs[route]),
         usd_per_request=sum(share * usd[pool] for pool, share in shares.items()) / 3600.0,
         reason=Reason.DEMAND_SERVED,
-        message="The best routing for the replicas that serve.",
+        message="A fixed list: own replicas first.",
     )
 
 
@@ -147,7 +120,6 @@ def _listed(problem: Problem, route: str, serving: Mapping[str, int], *, spill: 
         plan,
         spill_order=tuple(pool for pool in plan.spill_order if pool in listed),
         requests_per_second=known(problem.routes[route].demand.requests_per_second),
-        message="A fixed list: own replicas first.",
     )
 
 

@@ -115,7 +115,7 @@ class ScaledPools:
     def orders(self, snapshot: Snapshot, problem: Problem, *, spill: bool = True) -> Orders:
         """The wanted replicas with their routing."""
         if spill and self.bounds.fullness == 0.0:
-            routed: Routed = self._best.route(snapshot, problem, self.wanted)
+            routed: Routed = self._best.route(snapshot, self.wanted)
         else:
             routed = local_first(problem, self.wanted, spill=spill, fullness=self.bounds.fullness or 1.0)
         self.plans = routed.routes
