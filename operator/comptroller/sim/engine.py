@@ -114,7 +114,7 @@ class Engine:
             (speeds.output_tokens * np.maximum(iteration_ms, speeds.alpha_ms) + speeds.prompt_ms) / 1000.0, 1e-6
         )
         ratio = self.service_seconds / dt
-        self.stay: Floats = np.exp(-1.0 / ratio)  # of those in flight at the start: the part that is still there at the end
+        self.stay: Floats = np.exp(-1.0 / ratio)  # of those in flight at the start: the part still there at the end
         self.stay_new: Floats = ratio * (1.0 - self.stay)  # of those who come in during the step
 
     def expected(self, serving: Ints) -> tuple[Floats, Floats]:
@@ -141,6 +141,7 @@ class Engine:
 
     def step(self, sent: Ints, serving: Ints) -> Stepped:
         """Lets dt seconds pass, after `age`. `sent` is what the router sends to each (route, pool)."""
+        self._foresee_full(sent, serving)
         admitted, late = self._admit(sent, serving)
         mean = self._settle(admitted, serving)
         ended = self.random.binomial(self.in_flight, 1.0 - self.stay)
@@ -228,14 +229,28 @@ class Engine:
         exact = want * max(0.0, part)
         return np.minimum(want, np.floor(exact + self.random.random(len(want))).astype(np.int64))
 
-    def _settle(self, admitted: Ints, serving: Ints) -> Floats:
-        """Solves the iteration time and the mean number in flight of this step together; returns the latter."""
+    def foresee(self, wanted: Ints, serving: Ints, most: Floats) -> None:
+        """Sets the times to those of this step if all that is wanted enters, though never more than `most` requests are
+        in a pool: routers count at every moment, so that what has room in a step must be reckoned with the iteration
+        time of the full pool and not with that of the quiet step before."""
+        self._settle(wanted, serving, np.maximum(most / np.maximum(serving, 1), 1.0))
+
+    def _foresee_full(self, sent: Ints, serving: Ints) -> None:
+        """The same for the engines' own places, which count whatever limit the routers reckon with."""
+        asked = sent + self.waiting.sum(axis=0) if self.any_waiting else sent
+        near = (self.in_flight + asked).sum(axis=0) > 0.5 * serving * self.speeds.places
+        if near.any():
+            self._settle(asked, serving)
+
+    def _settle(self, admitted: Ints, serving: Ints, most: Floats | float = np.inf) -> Floats:
+        """Solves the iteration time and the mean number in flight of this step together; returns the latter. No batch
+        counts as larger than `most`."""
         dt, speeds = self.step_seconds, self.speeds
         replicas = np.maximum(serving, 1)
         mean = self.in_flight * self.stay_new + admitted * ((1.0 - self.stay_new) * self.service_seconds / dt)
         for _ in range(ROUNDS):
             total = mean.sum(axis=0)
-            batch = np.minimum(np.maximum(1.0, total / replicas), speeds.places)
+            batch = np.minimum(np.minimum(np.maximum(1.0, total / replicas), speeds.places), most)
             slope = (mean * speeds.slope_ms).sum(axis=0) / np.maximum(total, 1e-12)
             target = speeds.alpha_ms + speeds.root_ms * np.sqrt(batch) + slope * batch
             self.iteration_ms = np.where(total > 0, 0.5 * (self.iteration_ms + target), speeds.alpha_ms)

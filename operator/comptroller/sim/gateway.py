@@ -54,6 +54,12 @@ class _PoolLimits:
     assured: Floats  # [limit, route]
     of: Ints  # [route, local pool] the row of the limit that holds there, -1 for none
 
+    def together(self, pools: int) -> Floats:
+        """What all routers together may have in flight, by local pool; endless where there is no limit."""
+        found: Floats = np.bincount(self.columns, weights=self.most, minlength=pools).astype(np.float64)
+        found[np.bincount(self.columns, minlength=pools) == 0] = ENDLESS
+        return found
+
 
 class Gateway:
     """The routers of all policies, compiled into arrays; columns are local pools, then hosted ones."""
@@ -166,6 +172,7 @@ class Gateway:
             todo = arrivals - refused
         sent = self._drawn(todo)
         count = self.local_count
+        engine.foresee(sent[:, :count], serving, self._limits.together(count))
         held, places = engine.expected(serving)
         inside = np.where(serving > 0, np.maximum(self.limits[:, :count] - held, 0.0) / engine.stay_new, 0.0)
         room = np.hstack((inside, hosted.room(self.limits[:, count:])))
