@@ -5,8 +5,9 @@
 For each baseline `--draws` sets of parameters are tried, the default ones first, the others at random from its space.
 All run on the first stretch at every load; the two best at each load and the two best over all loads also run on the
 other stretches. At a load counts the sum of objectives over the sum of bounds; chosen is what has the least geometric
-mean of that over the loads, so that each load counts alike, and for each load what is best there. The result is
-`baselines/tuned.py`, with this command beside it.
+mean of that over the loads, so that each load counts alike; with `--by-load` also what is best at each load (of short
+stretches that is luck: on a day that was not tuned for it lost to the former). The result is `baselines/tuned.py`, with
+this command beside it.
 Days from 7 on are for published figures and are refused.
 """
 
@@ -198,11 +199,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--demand", type=Path)
     parser.add_argument("--only", nargs="*", default=list(BASELINES), choices=list(BASELINES))
     parser.add_argument("--draws", type=int, default=12)
-    parser.add_argument("--stretches", nargs="*", default=["4:8-10", "1:8-10"], help="DAY:FROM-TO in hours")
+    parser.add_argument("--stretches", nargs="*", default=["4:6-18", "1:6-18"], help="DAY:FROM-TO in hours")
     parser.add_argument("--loads", nargs="*", type=float, default=[0.6, 1.0, 1.5])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tick", type=float, default=60.0)
-    parser.add_argument("--step", type=float, default=10.0)
+    parser.add_argument("--step", type=float, default=5.0)
+    parser.add_argument("--by-load", action="store_true")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
     scenario = load_scenario(arguments.scenario)
@@ -217,7 +219,9 @@ def main(words: Sequence[str] | None = None) -> None:
     for name in arguments.only:
         trials = tuned_baseline(name, made, arguments)
         chosen[name] = trials[0].values
-        by_load[name] = {load: min(trials, key=partial(at_load, load=load)).values for load in arguments.loads}
+        by_load.pop(name, None)
+        if arguments.by_load:
+            by_load[name] = {load: min(trials, key=partial(at_load, load=load)).values for load in arguments.loads}
         found[name] = {f"{load:g}": round(trials[0].at(load), 4) for load in arguments.loads}
         arguments.output.write_text(module(command, chosen, by_load, found), encoding="utf-8")
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-COMMAND = "python -m comptroller.sim.tune examples/simulate/reference.yaml"
+COMMAND = "python -m comptroller.sim.tune examples/simulate/reference.yaml --stretches 4:8-10 1:8-10 --step 10"
 CHOSEN: Mapping[str, Mapping[str, Any]] = {
     "all-hosted": {},
     "all-local": {},
@@ -50,137 +50,7 @@ CHOSEN: Mapping[str, Mapping[str, Any]] = {
         "ceiling": 2.0,
     },
 }
-BY_LOAD: Mapping[str, Mapping[float, Mapping[str, Any]]] = {
-    "all-hosted": {
-        0.6: {},
-        1.0: {},
-        1.5: {},
-    },
-    "all-local": {
-        0.6: {},
-        1.0: {"headroom": 1.3, "fullness": 20.0},
-        1.5: {"headroom": 1.0, "fullness": 0.85},
-    },
-    "greedy": {
-        0.6: {"headroom": 1.1, "down_seconds": 120.0, "peaks": True, "minimum": 1, "dedicated": False},
-        1.0: {"headroom": 1.1, "down_seconds": 900.0, "peaks": False, "minimum": 1, "dedicated": True},
-        1.5: {},
-    },
-    "hpa-concurrency": {
-        0.6: {"target": 0.3, "down_seconds": 900.0, "dedicated": True, "ceiling": 2.0, "fullness": 0.0},
-        1.0: {"target": 0.6, "down_seconds": 600.0, "dedicated": False, "ceiling": 1.25, "fullness": 0.0},
-        1.5: {"target": 0.6, "down_seconds": 600.0, "dedicated": False, "ceiling": 1.25, "fullness": 0.0},
-    },
-    "keda-queue": {
-        0.6: {
-            "threshold": 5.0,
-            "down_seconds": 1800.0,
-            "down_part": 1.0,
-            "dedicated": False,
-            "ceiling": 2.0,
-            "fullness": 2.0,
-        },
-        1.0: {
-            "threshold": 1.0,
-            "down_seconds": 900.0,
-            "down_part": 0.05,
-            "dedicated": False,
-            "ceiling": math.inf,
-            "fullness": 1.0,
-        },
-        1.5: {
-            "threshold": 1.0,
-            "down_seconds": 900.0,
-            "down_part": 0.05,
-            "dedicated": False,
-            "ceiling": math.inf,
-            "fullness": 1.0,
-        },
-    },
-    "kubeai": {
-        0.6: {
-            "target": 0.3,
-            "window_seconds": 300.0,
-            "down_seconds": 600.0,
-            "dedicated": True,
-            "ceiling": 2.0,
-            "fullness": 0.0,
-        },
-        1.0: {
-            "target": 0.4,
-            "window_seconds": 600.0,
-            "down_seconds": 120.0,
-            "dedicated": True,
-            "ceiling": 1.5,
-            "fullness": 0.85,
-        },
-        1.5: {
-            "target": 0.8,
-            "window_seconds": 120.0,
-            "down_seconds": 120.0,
-            "dedicated": False,
-            "ceiling": math.inf,
-            "fullness": 0.0,
-        },
-    },
-    "static": {
-        0.6: {"headroom": 2.0, "fullness": 0.85},
-        1.0: {"headroom": 1.2, "fullness": 0.85},
-        1.5: {"headroom": 1.4, "fullness": 0.85},
-    },
-    "wva": {
-        0.6: {
-            "scale_up_threshold": 0.8,
-            "scale_down_boundary": 0.5,
-            "down_seconds": 240.0,
-            "rescale": True,
-            "fullness": 0.85,
-        },
-        1.0: {
-            "scale_up_threshold": 0.8,
-            "scale_down_boundary": 0.6,
-            "down_seconds": 120.0,
-            "rescale": False,
-            "fullness": 1.0,
-        },
-        1.5: {
-            "scale_up_threshold": 0.6,
-            "scale_down_boundary": 0.6,
-            "down_seconds": 600.0,
-            "rescale": True,
-            "fullness": 1.0,
-        },
-    },
-    "wva-spill": {
-        0.6: {
-            "scale_up_threshold": 0.6,
-            "scale_down_boundary": 0.5,
-            "down_seconds": 120.0,
-            "up_seconds": 0.0,
-            "rescale": False,
-            "dedicated": True,
-            "ceiling": 2.0,
-        },
-        1.0: {
-            "scale_up_threshold": 0.8,
-            "scale_down_boundary": 0.6,
-            "down_seconds": 600.0,
-            "up_seconds": 240.0,
-            "rescale": True,
-            "dedicated": True,
-            "ceiling": 1.25,
-        },
-        1.5: {
-            "scale_up_threshold": 0.8,
-            "scale_down_boundary": 0.6,
-            "down_seconds": 600.0,
-            "up_seconds": 240.0,
-            "rescale": True,
-            "dedicated": True,
-            "ceiling": 1.25,
-        },
-    },
-}
+BY_LOAD: Mapping[str, Mapping[float, Mapping[str, Any]]] = {}
 OVER_BOUND: Mapping[str, Mapping[str, float]] = {
     "all-hosted": {"0.6": 88.1219, "1": 51.9821, "1.5": 17.5756},
     "all-local": {"0.6": 1.4897, "1": 110.3967, "1.5": 47.5268},
