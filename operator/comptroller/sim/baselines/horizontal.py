@@ -1,6 +1,6 @@
 """The HorizontalPodAutoscaler's arithmetic, which HPA and KEDA share.
 
-kubernetes/kubernetes, pkg/controller/podautoscaler/replica_calculator.go (read at 0006726, v1.29 line):
+kubernetes/kubernetes, pkg/controller/podautoscaler/replica_calculator.go (read at 0006726):
 `GetExternalPerPodMetricReplicas` and `GetObjectPerPodMetricReplicas` hold total / (target x replicas) against 1 and,
 beyond a tolerance of 0.1, want ceil(total / target). horizontal.go stabilises: the highest recommendation of the last
 300 s (scale down), the lowest of the last 0 s (scale up). pkg/apis/autoscaling/v2/defaults.go limits growth to the
