@@ -154,32 +154,74 @@ class Shape:
     time_per_output_token_ms: float
 
 
-def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
-    """How many requests of a mix a replica may have in flight so that the strictest objective among them holds.
+FULLNESS = 0.97
+"""Of the largest batch that keeps the objective. At exactly that batch half of the answers of a full pool miss it, since
+the mix of the next seconds is never the mean one; in the arena 0.97 cost least."""
+FULL_ROUNDS = 4  # mean slope and iteration time of a full batch depend on each other, weakly
 
-    Requests are in flight in proportion to rate times S; an iteration grows with the mean slope of those in flight.
-    Shapes that miss their objective even alone do not count, unless all do: then the batch may be full.
+
+@dataclass(frozen=True, slots=True)
+class FullBatch:
+    """A replica that a router keeps full of a mix of requests: how long its iteration then takes and how many it holds.
+
+    `slope_ms` is the mean slope of those in flight. Both limits of a replica hold at once: the iteration keeps the
+    strictest objective of the mix, and its places suffice. Requests are in flight in proportion to rate times S.
     """
-    speeds = [speed_of(profile, one.input_tokens, one.output_tokens) for one in mix]
-    limits = [
-        min(one.time_per_output_token_ms, one.time_to_first_token_ms - speed.prompt_ms)
-        for one, speed in zip(mix, speeds, strict=True)
-    ]
+
+    profile: Profile
+    iteration_ms: float
+    batch: float
+    slope_ms: float
+
+    def shares(self, shape: Shape) -> tuple[float, float]:
+        """Which part of the replica one request/s of a shape takes: of its time, and of its places.
+
+        Long answers hold places and hardly slow the others down; long prompts with short answers do the opposite. A
+        replica with room for both answers more than the sum of what each would alone: their parts are added apart.
+        Worked: 64 places, iterations of 30 ms, mean slope 0.38 ms: requests of 1000 + 250 tokens with just that slope
+        stay 7.54 s, so one a second takes 7.54 / 64 = 0.118 of both.
+        """
+        speed = speed_of(self.profile, shape.input_tokens, shape.output_tokens)
+        stay = (speed.output_tokens * self.iteration_ms + speed.prompt_ms) / 1000.0
+        slow = speed.slope_ms / self.slope_ms if self.slope_ms > 0.0 else 1.0
+        return stay * slow / self.batch, stay / max(self.profile.max_concurrency, 1)
+
+
+def full_batch(profile: Profile, mix: Sequence[Shape]) -> FullBatch:
+    """The batch at which a replica keeps the strictest objective of a mix.
+
+    Shapes that miss their objective even alone do not count, unless all do: then all places may be taken.
+    """
+    speeds = [(one, speed_of(profile, one.input_tokens, one.output_tokens)) for one in mix]
     reached = [
-        (one, speed, limit)
-        for one, speed, limit in zip(mix, speeds, limits, strict=True)
-        if speed.alpha_ms + speed.slope_ms + speed.root_ms <= limit
+        (one, speed, min(one.time_per_output_token_ms, one.time_to_first_token_ms - speed.prompt_ms))
+        for one, speed in speeds
     ]
-    if not reached:
-        return max(1, profile.max_concurrency)
-    strictest = min(limit for _, _, limit in reached)
-    held = [
-        max(one.requests_per_second, 1e-9) * (speed.output_tokens * strictest + speed.prompt_ms)
-        for one, speed, _ in reached
+    reached = [found for found in reached if found[1].alpha_ms + found[1].slope_ms + found[1].root_ms <= found[2]] or [
+        (one, speed, math.inf) for one, speed in speeds
     ]
-    slope = sum(part * speed.slope_ms for part, (_, speed, _) in zip(held, reached, strict=True)) / sum(held)
-    mean = replace(reached[0][1], slope_ms=slope)
-    return max(1, math.floor(mean.largest_batch(strictest) + 1e-9))
+    strictest = min((limit for _, _, limit in reached), default=math.inf)
+    mean = speed_of(profile, 0.0, 1.0)
+    places, iteration = float(mean.places), min(strictest, 1e6)
+    batch, slope = places, 0.0
+    for _ in range(FULL_ROUNDS):
+        held = [
+            max(one.requests_per_second, 1e-9) * (speed.output_tokens * iteration + speed.prompt_ms)
+            for one, speed, _ in reached
+        ]
+        weight = sum(held)
+        slope = sum(part * speed.slope_ms for part, (_, speed, _) in zip(held, reached, strict=True)) / max(
+            weight, 1e-12
+        )
+        mean = replace(mean, slope_ms=slope)
+        batch = mean.largest_batch(strictest) if math.isfinite(strictest) else places
+        iteration = float(mean.iteration_ms(np.array(batch)))
+    return FullBatch(profile, iteration, batch, slope)
+
+
+def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
+    """How many requests of a mix a router may have in flight per replica: `FULLNESS` of the full batch, at least one."""
+    return max(1, math.floor(FULLNESS * full_batch(profile, mix).batch + 1e-9))
 
 
 def overflow_ratio(

@@ -40,7 +40,9 @@ def decide(snapshot: Snapshot) -> Decision:
     # 2. Who may answer whom, at which price, with which share of a replica. A forbidden pair does not exist from here.
     problem = prepare(snapshot)
     # 3. Size for the demand with burst headroom, within the bounds that hold whatever is wanted.
-    rates = sizing_rates(problem, peak_rates(problem))
+    full = kept_full(problem, snapshot.memory.shares)
+    foreseen = full if snapshot.outlook.probabilities else problem  # what may come is told apart, or is left room for
+    rates = sizing_rates(foreseen, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
     fleet = Fleet(problem, snapshot.gpus, snapshot.rules, rates, sizing_cases(snapshot, problem, rates, _bounds(firm)))
     shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
@@ -54,7 +56,7 @@ def decide(snapshot: Snapshot) -> Decision:
         shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
-    asked, full = _asked_now(problem), kept_full(problem)
+    asked = _asked_now(problem)
     routed = routed_plan(full, asked, serving, _bounds(holds), snapshot.gpus, snapshot.rules)
     shares = _shares(problem, routed, asked, serving)
     now = _at_measured_rates(routed, problem, asked)

@@ -8,7 +8,7 @@ from comptroller.allocation.capacity import Capacity, Shape, largest_batch
 from comptroller.allocation.decision import HostedUse, PoolTarget
 from comptroller.allocation.measured import known
 from comptroller.allocation.outcome import Outcome
-from comptroller.allocation.problem import Pair, route_capacity
+from comptroller.allocation.problem import Pair, route_capacity, shape_of
 from comptroller.allocation.programme import group_of
 from comptroller.allocation.snapshot import LocalPool
 from comptroller.allocation.stabilise import last_target
@@ -61,17 +61,7 @@ def _mix(outcome: Outcome, pool: LocalPool) -> list[Shape]:
     pairs = outcome.problem.by_pool[pool.key]
     rates = {pair.route: outcome.now.flows.get((pair.route, pool.key), 0.0) for pair in pairs}
     loaded = {route: rate for route, rate in rates.items() if rate > VISIBLE_RATE} or dict.fromkeys(rates, 1.0)
-    routes = [(outcome.problem.routes[key], rate) for key, rate in loaded.items()]
-    return [
-        Shape(
-            rate,
-            route.demand.input_tokens,
-            route.demand.output_tokens,
-            route.time_to_first_token_ms,
-            route.time_per_output_token_ms,
-        )
-        for route, rate in routes
-    ]
+    return [shape_of(outcome.problem.routes[key], rate) for key, rate in loaded.items()]
 
 
 def _reason(outcome: Outcome, pool: LocalPool, target: int) -> Reason:

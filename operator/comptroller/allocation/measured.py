@@ -155,6 +155,7 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
             demand,
             cached_ratio=_within(demand.cached_ratio, 0.0, 1.0, otherwise=0.0),
             prefix_gap_seconds=_seconds(demand.prefix_gap_seconds),
+            dispersion=_within(demand.dispersion, 1.0, 1000.0, otherwise=1.0),
         ),
         judged_ratio=_within(route.judged_ratio, 0.0, 1.0, otherwise=0.0),
         percentile=_within(route.percentile, 0.5, 0.999, otherwise=0.95),

@@ -11,13 +11,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from comptroller.allocation.capacity import Capacity, replica_capacity
+from comptroller.allocation.capacity import Capacity, FullBatch, Shape, full_batch, replica_capacity
 from comptroller.allocation.measured import ABSURD_USD, known
 from comptroller.allocation.snapshot import BackendRule, Demand, HostedPool, LocalPool, Route, Snapshot
 
 SECONDS_PER_HOUR = 3600.0
 EXTERNAL = "external"  # the perimeter of everything that a hosted API may be in
 ANTICIPATED = 1.25  # of the even rate
+SMALLEST_PART = 1e-9  # of a replica: no request is for nothing
 SMALLEST_SHARE = 0.05  # of a route, for the hit ratio of a cache: a pool that got nothing may get something
 SHORTEST_PACE_SECONDS = 60.0  # what is left is not spent faster than within this
 ASSUMED_PEAK_RATIO = 1.1  # peak over mean while no peak is measured: the safety margin of inferno
@@ -43,6 +44,7 @@ class Pair:
     tokens: float  # of one request, prompt and answer
     latency_seconds: float
     usable: bool  # False: paused, its circuit is open, or it has no price
+    places: float = 0.0  # share of a replica's places that one request/s takes; 0 where `replicas` says it all
     reachable: bool = True  # False: even one request alone misses the objective here
 
 
@@ -194,8 +196,9 @@ def _escalated(route: Route, pair: Pair, pairs: list[Pair]) -> Pair:
     )
 
 
-def route_capacity(route: Route, pool: LocalPool) -> Capacity:
-    """What one replica of the pool does for the route's shape of request at its objective."""
+def route_capacity(route: Route, pool: LocalPool, arrival_cv: float = 1.0) -> Capacity:
+    """What one replica of the pool does for the route's shape of request at its objective. `arrival_cv` is the
+    coefficient of variation of the time between arrivals."""
     return replica_capacity(
         pool.profile,
         route.demand.input_tokens,
@@ -203,6 +206,7 @@ def route_capacity(route: Route, pool: LocalPool) -> Capacity:
         route.time_to_first_token_ms,
         route.time_per_output_token_ms,
         route.percentile,
+        arrival_cv=arrival_cv,
     )
 
 
@@ -267,25 +271,51 @@ def prompt_usd_per_million_tokens(demand: Demand, pool: HostedPool, share: float
     )
 
 
-def kept_full(problem: Problem) -> Problem:
-    """The same problem for replicas that serve already: the router keeps a limit of requests in flight and sends the
-    rest elsewhere at once, so that a replica may be planned to be full. Where replicas are still chosen, the queue's
-    capacity counts instead, which leaves room for random arrivals.
+def kept_full(problem: Problem, shares: Mapping[str, Mapping[str, float]]) -> Problem:
+    """The same problem for replicas that the router keeps full: it has a limit of requests in flight for each pool and
+    sends the rest elsewhere at once, so that a replica may be planned to the brim. What cannot leave has to find room:
+    for routes without a hosted pool the queue's capacity counts, which leaves room for random arrivals.
 
-    Worked: an H100 with the default route answers 7.91 requests/s as a queue and 8.55 while it is kept full.
+    `shares` are those of the last plan: a pool's batch is the one of what it answers, so that from plan to plan pools
+    may specialise. Worked: an H100 with the default route answers 7.91 requests/s as a queue and 8.55 kept full.
     """
+    batches = {key: _batch(problem, pool, shares) for key, pool in problem.local.items()}
     pairs = {
-        key: tuple(_kept_full(problem, pair) if pair.inside else pair for pair in found)
-        if any(pair.usable and not pair.inside for pair in found)
-        else found  # nothing of it leaves: its arrivals have to find room
+        key: tuple(_kept_full(problem, pair, batches[pair.pool], found) if pair.inside else pair for pair in found)
         for key, found in problem.pairs.items()
     }
     return replace(problem, pairs=pairs, by_pool=_by_pool(pairs, list(problem.by_pool)))
 
 
-def _kept_full(problem: Problem, pair: Pair) -> Pair:
-    rate = route_capacity(problem.routes[pair.route], problem.local[pair.pool]).full_requests_per_second
-    return replace(pair, replicas=1.0 / rate)
+def _batch(problem: Problem, pool: LocalPool, shares: Mapping[str, Mapping[str, float]]) -> FullBatch:
+    """The full batch of what the pool answers now; of all that it may answer if that is nothing."""
+    rates = {pair.route: problem.rates[pair.route] for pair in problem.by_pool[pool.key]}
+    now = {key: rate * shares.get(key, {}).get(pool.key, 0.0) for key, rate in rates.items()}
+    for asked in (now, rates):
+        if some := [shape_of(problem.routes[key], rate) for key, rate in asked.items() if rate > 0.0]:
+            return full_batch(pool.profile, some)
+    return full_batch(pool.profile, [shape_of(problem.routes[key], 1.0) for key in rates])
+
+
+def shape_of(route: Route, requests_per_second: float) -> Shape:
+    """So many requests of a route, as its replicas see them."""
+    return Shape(
+        requests_per_second,
+        route.demand.input_tokens,
+        route.demand.output_tokens,
+        route.time_to_first_token_ms,
+        route.time_per_output_token_ms,
+    )
+
+
+def _kept_full(problem: Problem, pair: Pair, batch: FullBatch, pairs: tuple[Pair, ...]) -> Pair:
+    route = problem.routes[pair.route]
+    speed, places = batch.shares(shape_of(route, 1.0))
+    if not any(one.usable and not one.inside for one in pairs):
+        alone = route_capacity(route, problem.local[pair.pool], math.sqrt(max(route.demand.dispersion, 1.0)))
+        room = alone.full_requests_per_second / alone.requests_per_second
+        speed, places = speed * room, places * room
+    return replace(pair, replicas=max(speed, SMALLEST_PART), places=places)
 
 
 def _regret(route: Route, pass_rate: float, latency_seconds: float) -> float:

@@ -9,6 +9,7 @@
     and in every case c
                sum_p x[r,p] + u[r] = demand[c,r]                                every request is answered or shed
                sum_r x[r,p] / capacity[r,p] <= there[c,p] - taken[p]            the objective holds (local pools)
+               sum_r x[r,p] places[r,p] <= there[c,p] - taken[p]                and its places suffice
                sum_r x[r,p] (1, tokens, latency) <= limits[p]                   rate limits (hosted pools)
                sum_p passRate[r,p] x[r,p] + s[r] >= minimum[r] (demand[r] - u[r])
                sum_r,p usd[r,p] x[r,p] <= allowance[k]                          budgets, hosted dollars per hour
@@ -221,6 +222,10 @@ def _block(problem: Problem, routes: list[str], bounds: Mapping[str, Bounds], re
         if terms:
             pools.append(key)
             pool_rows.append(row(-INFINITY, -held_load(problem, key, bounds[key]), terms))
+        held = [(flows[pair.route, key], pair.places) for pair in problem.by_pool[key] if (pair.route, key) in flows]
+        if any(places > 0.0 for _, places in held):
+            pools.append(key)
+            pool_rows.append(row(-INFINITY, -held_load(problem, key, bounds[key]), held))
     for key in problem.hosted:
         for measure, limit in hosted_limits(problem, key):
             pairs = [pair for pair in problem.by_pool[key] if (pair.route, key) in flows]

@@ -124,9 +124,9 @@ class Demand:
     output_tokens: float
     cached_ratio: float = 0.0  # share of the prompt that a hosted API finds in its cache
     peak_requests_per_second: Measurement = field(default_factory=lambda: Unknown("no peak measured"))
-    prefix_gap_seconds: float | None = (
-        None  # mean time between requests of one prefix; None: `cached_ratio` is measured
-    )
+    # mean time between requests of one prefix; None: `cached_ratio` is measured
+    prefix_gap_seconds: float | None = None
+    dispersion: float = 1.0  # variance over mean of the number of arrivals in a stretch of time; 1 is Poisson
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class LoopSettings(Strict):
         default=0.6, gt=0, le=60, description="Time limit of the mixed-integer solver in one decision."
     )
     horizon_seconds: float = Field(
-        default=900.0, ge=60, le=86400, description="How long a decision is reckoned to last."
+        default=1800.0, ge=60, le=86400, description="How long a decision is reckoned to last."
     )
     node_losses_per_year: float = Field(
         default=2.0, ge=0, le=1000, description="How often one node fails: what the reserve is reckoned with."

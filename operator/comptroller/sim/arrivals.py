@@ -7,6 +7,11 @@ rate times time, whatever the CV. Where a step expects very many, single gaps ar
 Normal with variance CV^2 times its mean (the renewal central limit); a Gamma number with that mean and variance is
 drawn, because it is never negative and needs no clipping that would raise its mean.
 
+A fleet smaller than the recorded one has a part of its users: the recorded process is drawn, and each request kept with
+that probability, so that its bursts thin out as those of fewer users do. Worked: CV 4 and a quarter of the requests:
+the variance of a count over its mean falls from 16 to 1 + (16 - 1) / 4 = 4.75. A larger fleet has more users who burst
+together no more and no less: the variance over the mean stays.
+
 Everything is seeded by (seed, route, window), so that what a route is asked does not depend on what else is simulated.
 """
 
@@ -57,8 +62,17 @@ def step_counts(
             continue
         # the phase belongs to the seed: the first half hour of a window is another stretch than its second
         random = np.random.default_rng([seed, name, index + 1, round(at[first] * 10)])
-        counts[first:last] = _draw(random, expected[first:last], float(client.cvs[index]), int(client.families[index]))
+        counts[first:last] = _scaled(
+            random, expected[first:last], asked.factor, float(client.cvs[index]), int(client.families[index])
+        )
     return counts
+
+
+def _scaled(random: np.random.Generator, expected: Floats, factor: float, cv: float, family: int) -> Ints:
+    """A part of the recorded requests, each kept or not by itself; or, for a larger fleet, more of the same kind."""
+    if factor >= 1.0:
+        return _draw(random, expected, cv, family)
+    return random.binomial(_draw(random, expected / factor, cv, family), factor)
 
 
 def _draw(random: np.random.Generator, expected: Floats, cv: float, family: int) -> Ints:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from comptroller.allocation.decide import decide
 from comptroller.allocation.snapshot import Memory, Outlook, Snapshot
 from comptroller.learning.demand import DemandLearner
-from comptroller.learning.outlook import outlook_of
+from comptroller.learning.outlook import foreseen
 from comptroller.sim.policy import Orders, View
 
 
@@ -30,8 +30,7 @@ class Programme:
         snapshot = replace(view.snapshot, memory=self._memory)
         rates = {route.key: route.demand.requests_per_second for route in snapshot.routes}
         self._demand.record(view.at_seconds, rates)
-        snapshot = replace(snapshot, outlook=self._outlook(view, snapshot))
-        decision = decide(snapshot)
+        decision = decide(self._foreseen(view, snapshot))
         self._memory = decision.memory
         return Orders(
             replicas={key: target.replicas for key, target in decision.pools.items()},
@@ -39,8 +38,8 @@ class Programme:
             max_concurrency={key: target.max_concurrency for key, target in decision.pools.items()},
         )
 
-    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
-        return outlook_of(self._demand, snapshot)
+    def _foreseen(self, view: View, snapshot: Snapshot) -> Snapshot:
+        return foreseen(self._demand, snapshot)
 
 
 class LastValue(Programme):
@@ -48,8 +47,8 @@ class LastValue(Programme):
 
     name = "programme-last-value"
 
-    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
-        return Outlook()
+    def _foreseen(self, view: View, snapshot: Snapshot) -> Snapshot:
+        return snapshot
 
 
 class Oracle(Programme):
@@ -57,6 +56,7 @@ class Oracle(Programme):
 
     name = "oracle"
 
-    def _outlook(self, view: View, snapshot: Snapshot) -> Outlook:
+    def _foreseen(self, view: View, snapshot: Snapshot) -> Snapshot:
         told = view.truth or {}
-        return Outlook((0.5, 0.5), {route: (rate, rate) for route, rate in told.items()})
+        outlook = Outlook((0.5, 0.5), {route: (rate, rate) for route, rate in told.items()})
+        return replace(foreseen(self._demand, snapshot), outlook=outlook)

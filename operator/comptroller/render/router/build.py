@@ -15,7 +15,7 @@ from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
 from comptroller.render.errors import RenderError
 from comptroller.render.names import child_name
 from comptroller.render.pool import pool_address
-from comptroller.render.router.limits import planned_in_flight, pool_limits
+from comptroller.render.router.limits import nowhere_else, planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
 
 MILLION = Decimal(1_000_000)
@@ -65,6 +65,7 @@ def build_plans(
     for one in spec.routes:
         if f"{namespace}/{name}/{one.name}" not in routes:
             planned |= {(f"{namespace}/{name}/{one.name}", pool): part for pool, part in builder.first(one).items()}
+    staying = nowhere_else(routes, {key for key, pool in pools.items() if pool.hosted is not None})
     plans = []
     for kind, members in by_kind.items():
         if not members:
@@ -96,7 +97,7 @@ def build_plans(
                 ),
                 keys=() if kind else builder.keys(members),
                 inside_pools=builder.inside_pools(members),
-                limits=pool_limits(f"{namespace}/{name}", built, planned, places, replicas, restricted=kind),
+                limits=pool_limits(f"{namespace}/{name}", built, planned, places, replicas, staying, restricted=kind),
             )
         )
     return tuple(plans)

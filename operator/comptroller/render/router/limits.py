@@ -8,7 +8,7 @@ share, and what several routers have of a pool adds up to the pool.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from comptroller.allocation.decision import RoutePlan
 from comptroller.render.router.plan import PoolLimit, RouterRoute
@@ -44,38 +44,51 @@ def load(plan: RoutePlan) -> float:
     return plan.requests_per_second or 1.0
 
 
+def nowhere_else(routes: Mapping[str, RoutePlan], hosted: Collection[str]) -> frozenset[str]:
+    """The routes that no hosted pool may answer."""
+    return frozenset(
+        key for key, plan in routes.items() if not any(pool in hosted for pool in (*plan.shares, *plan.spill_order))
+    )
+
+
 def pool_limits(
     prefix: str,
     routes: Sequence[RouterRoute],
     planned: Planned,
     places: Mapping[str, int],
     processes: int,
+    staying: Collection[str],
     *,
     restricted: bool,
 ) -> tuple[PoolLimit, ...]:
-    """The limits of one process of a router. `prefix` is namespace/policy of its routes, `places` how many requests
-    each local pool may have in flight altogether (a pool that is not there has no known limit).
+    """The limits of one process of a router. `prefix` is namespace/policy of its routes, `places` how many requests each
+    local pool may have in flight altogether (a pool that is not there has no known limit), `staying` the routes of all
+    policies that have nowhere else to go.
 
-    A router gets the part of a pool that its routes have of what all routes plan there. 3 replicas x 64 places, 13.5 of
-    15.6 planned requests in flight, 2 processes: 192 x 0.865 / 2 = 83. A restricted router has nowhere else to go: it
-    gets a quarter more. So does, inside an open router, each route without a hosted backend: that many places it gets
-    even where others have filled the pool.
+    Those get a quarter more than their part of what all routes plan at the pool, even where others have filled it; the
+    others share what that leaves, in proportion to their plans, since they can leave at once. 3 replicas x 64 places,
+    of 15.6 planned requests in flight 3.9 staying, 2 processes: 192 x 0.25 x 1.25 / 2 = 30 for them, and 66 for all
+    others together.
     """
     totals: dict[str, float] = {}
-    for (_, pool), number in planned.items():
+    kept: dict[str, float] = {}
+    for (route, pool), number in planned.items():
         totals[pool] = totals.get(pool, 0.0) + number
+        if route in staying:
+            kept[pool] = kept.get(pool, 0.0) + number
     found = []
     for pool in sorted({one.pool for route in routes for one in route.backends} & places.keys()):
-        total = totals.get(pool, 0.0)
-        using = [one for one in routes if any(backend.pool == pool for backend in one.backends)]
-        parts = {one.name: planned.get((f"{prefix}/{one.name}", pool), 0.0) / total if total else 0.0 for one in using}
-        part = min(1.0, sum(parts.values()) * (HEADROOM if restricted else 1.0)) if total else 1.0
+        total, stay = totals.get(pool, 0.0), kept.get(pool, 0.0)
+        using = [f"{prefix}/{one.name}" for one in routes if any(backend.pool == pool for backend in one.backends)]
+        mine = {key: planned.get((key, pool), 0.0) for key in using}
+        assured = {key: min(1.0, HEADROOM * mine[key] / total) for key in using if key in staying and mine[key] > 0.0}
+        rest = 1.0 - min(1.0, HEADROOM * stay / total) if total else 1.0
+        leaving = sum(number for key, number in mine.items() if key not in staying)
+        part = min(1.0, sum(assured.values()) + rest * (leaving / (total - stay) if total > stay else 0.0))
+        if not total:
+            part = 1.0
         share = max(part, RESERVE_PART) * places[pool] / processes
-        assured = {
-            one.name: math.ceil(min(1.0, parts[one.name] * HEADROOM) * places[pool] / processes)
-            for one in using
-            if parts[one.name] > 0 and all(backend.inside for backend in one.backends)
-        }
         limit = max(1, math.ceil(share - 1e-9) if restricted else math.floor(share + 0.5))
-        found.append(PoolLimit(pool, limit, tuple(sorted(assured.items()))))
+        sure = {key.rsplit("/", 1)[1]: math.ceil(one * places[pool] / processes) for key, one in assured.items()}
+        found.append(PoolLimit(pool, limit, tuple(sorted(sure.items()))))
     return tuple(found)
