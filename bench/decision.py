@@ -20,15 +20,18 @@ from bench.conditions import ROOT
 from bench.decision_fleets import LOADS, drifted, fleet
 from bench.report import Report, Table, middle
 from comptroller.allocation import capacity
+from comptroller.allocation.cases import Case
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.greedy import greedy_plan
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
+from comptroller.allocation.penalties import dearest_usd
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
-from comptroller.allocation.programme import Bounds, build_programme, dearest_usd
+from comptroller.allocation.programme import build_programme
 from comptroller.allocation.snapshot import Snapshot
-from comptroller.allocation.solve import RELATIVE_GAP, run, shadow_prices, sized_plan
+from comptroller.allocation.solve import RELATIVE_GAP, Fleet, run, shadow_prices, sized_plan
 from comptroller.allocation.stabilise import firm_holds, within_inventory
 from tests.unit.allocation.build import planned_state
 
@@ -164,9 +167,9 @@ def compare(size: str, seed: int, load: float) -> Instance:
     problem = prepare(world)
     rates = sizing_rates(problem, peak_rates(problem))
     bounds = {k: h.bounds for k, h in within_inventory(world, problem, firm_holds(world, problem)).items()}
-    _, relaxed, _ = shadow_prices(problem, rates, bounds, world.gpus, world.rules)
-    gap = RELATIVE_GAP * max(relaxed, 0.0)
-    best = sized_plan(problem, rates, bounds, world.gpus, world.rules, absolute_gap_usd=gap)
+    whole = Fleet(problem, world.gpus, world.rules, rates, (Case(1.0, rates),))
+    _, relaxed, _ = shadow_prices(whole, bounds)
+    best = sized_plan(whole, bounds, absolute_gap_usd=RELATIVE_GAP * max(relaxed, 0.0))
     greedy = greedy_plan(problem, rates, bounds, world.gpus)
     return Instance(
         size,
@@ -188,7 +191,7 @@ def account(
 
     The plan is put into the programme as fixed columns; what is left to solve are its moves and shortfalls.
     """
-    programme = build_programme(problem, rates, bounds, world.gpus, world.rules)
+    programme = build_programme(problem, (Case(1.0, rates),), bounds, world.gpus, world.rules)
     given = {column: float(plan.replicas[key]) for key, column in programme.replicas.items()}
     given |= {column: plan.flows.get(pair, 0.0) for pair, column in programme.flows.items()}
     given |= {column: plan.shed.get(key, 0.0) for key, column in programme.shed.items()}

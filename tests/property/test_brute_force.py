@@ -11,9 +11,10 @@ import highspy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comptroller.allocation.cases import Case
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned, known
 from comptroller.allocation.problem import Pair, Problem, prepare
-from comptroller.allocation.programme import Bounds, Case
 from comptroller.allocation.snapshot import (
     BackendRule,
     Budget,

@@ -155,8 +155,8 @@ class Shape:
 
 
 FULLNESS = 0.97
-"""Of the largest batch that keeps the objective. At exactly that batch half of the answers of a full pool miss it, since
-the mix of the next seconds is never the mean one; in the arena 0.97 cost least."""
+"""Of the largest batch that keeps the objective. At exactly that batch half of the answers of a full pool miss it,
+since the mix of the next seconds is never the mean one; in the arena 0.97 cost least."""
 FULL_ROUNDS = 4  # mean slope and iteration time of a full batch depend on each other, weakly
 
 
@@ -220,7 +220,7 @@ def full_batch(profile: Profile, mix: Sequence[Shape]) -> FullBatch:
 
 
 def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
-    """How many requests of a mix a router may have in flight per replica: `FULLNESS` of the full batch, at least one."""
+    """How many requests of a mix a router may have in flight per replica: `FULLNESS` of the full batch; at least 1."""
     return max(1, math.floor(FULLNESS * full_batch(profile, mix).batch + 1e-9))
 
 

@@ -16,19 +16,36 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import LARGEST_STARTING_SHARE, Bounds, Case
 from comptroller.allocation.snapshot import Snapshot
 
+LARGEST_STARTING_SHARE = 0.9  # of the horizon
 YEAR_SECONDS = 365.0 * 86400.0
 LARGEST_LOSS_PROBABILITY = 0.1  # of all classes together
 FEWEST_SCENARIOS = 16  # where the fleet is small enough: for each future of the outlook several bursts
 SHORTEST_STAY_SECONDS = 0.5
 _QUANTILES = NormalDist()
 MOST_COLUMNS = 12_000  # of all cases together; larger fleets get fewer scenarios
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One situation that the replicas must answer.
+
+    `weight` is its probability or its part of the horizon; the weights of a programme sum to 1. `rates` are requests/s
+    by route (held routes are absent). `starting`: what is added to a pool does not answer yet. `left` is the share of
+    the replicas that a failed node leaves, by (class, site); absent: all.
+    """
+
+    weight: float
+    rates: Mapping[str, float]
+    starting: bool = False
+    left: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def sizing_cases(

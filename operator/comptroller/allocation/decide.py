@@ -9,11 +9,11 @@ from comptroller.allocation.cases import sizing_cases
 from comptroller.allocation.decision import Alternative, Decision, Rung
 from comptroller.allocation.explain_pools import hosted_use, pool_target
 from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
 from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
 from comptroller.allocation.problem import Problem, kept_full, peak_rates, prepare, sizing_rates
-from comptroller.allocation.programme import Bounds
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.allocation.solve import (
     EXACT_BELOW,

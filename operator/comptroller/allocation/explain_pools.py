@@ -6,10 +6,10 @@ import math
 
 from comptroller.allocation.capacity import Capacity, Shape, largest_batch
 from comptroller.allocation.decision import HostedUse, PoolTarget
+from comptroller.allocation.limits import group_of
 from comptroller.allocation.measured import known
 from comptroller.allocation.outcome import Outcome
 from comptroller.allocation.problem import Pair, route_capacity, shape_of
-from comptroller.allocation.programme import group_of
 from comptroller.allocation.snapshot import LocalPool
 from comptroller.allocation.stabilise import last_target
 from comptroller.allocation.words import listed, number, percent, replicas, short, usd

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from comptroller.allocation.plan import Plan
-from comptroller.allocation.problem import Pair, Problem
-from comptroller.allocation.programme import (
+from comptroller.allocation.limits import (
     Bounds,
     group_of,
     held_load,
@@ -15,6 +13,8 @@ from comptroller.allocation.programme import (
     inventory_limit,
     measure_of,
 )
+from comptroller.allocation.plan import Plan
+from comptroller.allocation.problem import Pair, Problem
 from comptroller.allocation.snapshot import Measurement
 
 

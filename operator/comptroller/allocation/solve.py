@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
+from comptroller.allocation.cases import Case
 from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
+from comptroller.allocation.limits import Bounds, group_of, inventory_limit
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import Bounds, Case, Programme, build_programme, group_of, inventory_limit
+from comptroller.allocation.programme import Programme, build_programme
 from comptroller.allocation.snapshot import Measurement, Rules
 from comptroller.allocation.validate import flaws, replica_flaws
 

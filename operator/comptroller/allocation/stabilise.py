@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from comptroller.allocation.limits import Bounds, group_of, inventory_limit
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Problem
-from comptroller.allocation.programme import Bounds, group_of, inventory_limit
 from comptroller.allocation.snapshot import LocalPool, Measurement, Snapshot
 from comptroller.api.conditions import Reason
 

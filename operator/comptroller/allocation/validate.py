@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from comptroller.allocation.limits import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, permits
-from comptroller.allocation.programme import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
 from comptroller.allocation.snapshot import Measurement
 
 TOLERANCE = 1e-5  # relative to 1 + the bound; ten times that of the solver

@@ -13,7 +13,7 @@ from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Snapshot, Unknown
 from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
 from comptroller.learning.demand import DemandLearner
-from comptroller.learning.outlook import outlook_of
+from comptroller.learning.outlook import foreseen
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
@@ -182,7 +182,7 @@ def _beside(context: Context) -> Beside:
 def _decide(demand: DemandLearner, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
     """Learns the demand of now, looks ahead and decides."""
     demand.record(snapshot.at_seconds, {route.key: route.demand.requests_per_second for route in snapshot.routes})
-    snapshot = replace(snapshot, outlook=outlook_of(demand, snapshot))
+    snapshot = foreseen(demand, snapshot)
     return snapshot, decide(snapshot)
 
 

@@ -11,10 +11,10 @@ from comptroller.allocation import solve
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.greedy import greedy_plan
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Allowance, allowances, prepare
-from comptroller.allocation.programme import Bounds
 from comptroller.allocation.snapshot import Budget, Memory, Rules, Snapshot, Unknown
 from comptroller.allocation.validate import flaws
 from tests.unit.allocation.build import budget, hosted, local, planned_state, route, snapshot

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comptroller.allocation.cases import MOST_COLUMNS, sizing_cases
+from comptroller.allocation.cases import MOST_COLUMNS, Case, sizing_cases
 from comptroller.allocation.decide import decide
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.problem import peak_rates, prepare, sizing_rates
-from comptroller.allocation.programme import Bounds, Case
 from comptroller.allocation.snapshot import LocalPool, Outlook, Route, Rules, Snapshot, Unknown
 from tests.unit.allocation.build import hosted, local, outlook, planned_state, route, snapshot
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from comptroller.allocation import solve
+from comptroller.allocation.cases import Case
 from comptroller.allocation.decide import decide
+from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, prepare
-from comptroller.allocation.programme import Bounds, Case
 from comptroller.allocation.snapshot import Memory, Outlook, Rules, Snapshot, Unknown
 from comptroller.allocation.validate import flaws
 from tests.unit.allocation.build import hosted, local, route, snapshot

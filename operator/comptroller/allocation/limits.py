@@ -1,0 +1,78 @@
+"""What bounds a plan: replica counts, GPUs, what hosted pools take, and what routes of unknown demand hold already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from comptroller.allocation.measured import known
+from comptroller.allocation.problem import Pair, Problem
+from comptroller.allocation.snapshot import LocalPool, Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Between which replica counts the programme may choose, and the count that moves are reckoned from."""
+
+    low: int
+    high: int
+    base: int
+
+
+def held_load(problem: Problem, pool: str, bound: Bounds) -> float:
+    """Replicas of the pool that routes of unknown demand take, at their last known rate and shares.
+
+    At most the replicas that are certain to be there: held routes may fill a pool, not overfill it.
+    """
+    load = sum(
+        problem.rates[pair.route] * problem.held[pair.route].get(pool, 0.0) * pair.replicas
+        for pair in problem.by_pool[pool]
+        if pair.route in problem.held
+    )
+    return min(load, float(bound.low))
+
+
+def held_use(problem: Problem, pool: str, measure: str) -> float:
+    """What routes of unknown demand take of a hosted pool's limit."""
+    return sum(
+        problem.rates[pair.route] * problem.held[pair.route].get(pool, 0.0) * measure_of(pair, measure)
+        for pair in problem.by_pool[pool]
+        if pair.route in problem.held
+    )
+
+
+def hosted_limits(problem: Problem, pool: str) -> list[tuple[str, float]]:
+    """The pool's limits as (measure of a request, most of it per second or at once).
+
+    `latency` is Little's law: requests in flight are arrivals per second times seconds per request.
+    """
+    hosted = problem.hosted[pool]
+    limits: list[tuple[str, float]] = []
+    if hosted.requests_per_minute is not None:
+        limits.append(("requests", max(hosted.requests_per_minute, 0.0) / 60.0))
+    if hosted.tokens_per_minute is not None:
+        limits.append(("tokens", max(hosted.tokens_per_minute, 0.0) / 60.0))
+    if hosted.max_concurrency is not None:
+        limits.append(("latency", float(max(hosted.max_concurrency, 0))))
+    return limits
+
+
+def measure_of(pair: Pair, measure: str) -> float:
+    """How much of a limit one request takes."""
+    return {"requests": 1.0, "tokens": pair.tokens, "latency": pair.latency_seconds}[measure]
+
+
+def inventory_limit(
+    problem: Problem, group: tuple[str, str], bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement]
+) -> float | None:
+    """GPUs that the group's pools may hold together; None while the inventory is unknown (bounds then hold instead)."""
+    found = known(gpus[group])
+    lows = sum(
+        pool.gpus_per_replica * bounds[key].low for key, pool in problem.local.items() if group_of(pool) == group
+    )
+    return None if found is None else max(found, float(lows))
+
+
+def group_of(pool: LocalPool) -> tuple[str, str]:
+    """GPUs of one class at one site are interchangeable."""
+    return pool.gpu_class, pool.site
