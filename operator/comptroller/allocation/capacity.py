@@ -220,8 +220,12 @@ def full_batch(profile: Profile, mix: Sequence[Shape]) -> FullBatch:
 
 
 def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
-    """How many requests of a mix a router may have in flight per replica: `FULLNESS` of the full batch; at least 1."""
-    return max(1, math.floor(FULLNESS * full_batch(profile, mix).batch + 1e-9))
+    """How many requests of a mix a router may have in flight per replica: `FULLNESS` of the full batch; at least 1.
+
+    To the nearest whole request within the full batch: rounded down, an engine of two places would lose one of them.
+    """
+    full = full_batch(profile, mix).batch
+    return max(1, min(math.floor(full + 1e-9), round(FULLNESS * full)))
 
 
 def overflow_ratio(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from comptroller.allocation.problem import (
     newsvendor_quantile,
     prepare,
     prompt_usd_per_million_tokens,
+    route_capacity,
     sizing_rates,
 )
 from comptroller.allocation.snapshot import BackendRule, Demand, HostedPool, LocalPool, Memory, Route, Snapshot
@@ -42,8 +44,12 @@ def caching(ttl: float | None = 300.0, write: float | None = 3.75) -> HostedPool
     return hosted(cache_ttl_seconds=ttl, cache_write_usd_per_million_tokens=write)
 
 
+STAYING = [{"perimeters": ("onPremises",)}, {"on_overload": "queue"}, {"on_overload": "reject"}]
+WHY = ["it may not go out", "it waits", "it is refused"]
+
+
 def filled(problem: Problem) -> Problem:
-    return kept_full(problem)
+    return kept_full(problem, {})
 
 
 class TestTheCacheOfAHostedPool:
@@ -160,8 +166,10 @@ class TestAnswersThatAreJudged:
 
 
 class TestReplicasThatARouterKeepsFull:
-    def full(self, *names: str, **changes: object) -> tuple[Pair, Pair]:
-        clean, _ = cleaned(snapshot(local(), hosted(), replace(route("chat", *names, rps=5), **changes)))  # type: ignore[arg-type]
+    def full(self, *names: str, dispersion: float = 1.0, **changes: Any) -> tuple[Pair, Pair]:
+        """The route's pair with its own pool as a queue, and as a pool that is kept full."""
+        asked = replace(route("chat", *names, demand=demand(5, dispersion=dispersion)), **changes)
+        clean, _ = cleaned(snapshot(local(), hosted(), asked))
         problem = prepare(clean)
         return problem.pairs[CHAT][-1], filled(problem).pairs[CHAT][-1]
 
@@ -169,23 +177,41 @@ class TestReplicasThatARouterKeepsFull:
         queue, full = self.full("own", "api")
         assert queue.pool == full.pool == OWN
         assert 1 / queue.replicas == pytest.approx(7.91, abs=0.005)
+        assert queue.places == 0.0
         assert 1 / full.replicas == pytest.approx(8.55, abs=0.005)
+        assert 1 / full.places == pytest.approx(8.55, abs=0.005)  # 64 of 64 in flight
 
-    @pytest.mark.parametrize(
-        "stays",
-        [{"perimeters": ("onPremises",)}, {"on_overload": "queue"}, {"on_overload": "reject"}],
-        ids=["it may not go out", "it waits", "it is refused"],
-    )
-    def test_what_cannot_leave_finds_the_room_that_random_arrivals_need(self, stays: dict[str, object]) -> None:
+    def test_a_strict_objective_leaves_places_free(self) -> None:
+        """20 ms: 7.59 requests/s have 38.2 of 64 in flight: the places would do for 12.7."""
+        _, full = self.full("own", "api", time_per_output_token_ms=20.0)
+        assert 1 / full.replicas == pytest.approx(7.59, abs=0.005)
+        assert 1 / full.places == pytest.approx(7.5867 * 64 / 38.238, abs=0.005)
+
+    @pytest.mark.parametrize("stays", STAYING, ids=WHY)
+    def test_what_cannot_leave_finds_the_room_that_random_arrivals_need(self, stays: dict[str, Any]) -> None:
+        """Of time and of places alike: 7.91 instead of 8.55."""
         queue, full = self.full("own", "api", **stays)
-        assert full.replicas == pytest.approx(queue.replicas, rel=0.01)
+        assert full.replicas == pytest.approx(queue.replicas)
+        assert full.places == pytest.approx(queue.replicas)
+
+    @pytest.mark.parametrize("stays", STAYING, ids=WHY)
+    def test_the_room_grows_with_its_bursts(self, stays: dict[str, Any]) -> None:
+        """Of dispersion 4, gaps have a coefficient of variation of 2: 7.33 requests/s, not 7.91."""
+        _, full = self.full("own", "api", dispersion=4.0, **stays)
+        pool, asked = local(), route("chat", "own", rps=5)
+        told = route_capacity(asked, pool, arrival_cv=2.0).requests_per_second
+        assert 1 / full.replicas == 1 / full.places == pytest.approx(told)
+        assert told == pytest.approx(7.33, abs=0.005)
+
+    def test_what_may_leave_needs_no_room_however_bursty_it_is(self) -> None:
+        assert self.full("own", "api", dispersion=50.0)[1] == self.full("own", "api")[1]
 
     def test_nothing_leaves_while_the_only_way_out_is_closed(self) -> None:
         closed = hosted(available=False)
         clean, _ = cleaned(snapshot(local(), closed, route(rps=5)))
         problem = prepare(clean)
         told = [pair.replicas for pair in problem.pairs[CHAT]]
-        assert [pair.replicas for pair in filled(problem).pairs[CHAT]] == pytest.approx(told, rel=0.01)
+        assert [pair.replicas for pair in filled(problem).pairs[CHAT]] == pytest.approx(told)
 
     def test_it_costs_what_it_did_and_every_pool_sees_the_same_pairs(self) -> None:
         clean, _ = cleaned(snapshot(local("a"), local("b"), hosted(), route("chat", "a", "b", "api", rps=5)))
@@ -196,6 +222,11 @@ class TestReplicasThatARouterKeepsFull:
         costs = [(pair.usd, pair.regret_usd) for pair in problem.pairs[CHAT]]
         assert [(pair.usd, pair.regret_usd) for pair in full.pairs[CHAT]] == costs
 
+    def test_a_hosted_pool_has_neither_replicas_nor_places(self) -> None:
+        clean, _ = cleaned(snapshot(local(), hosted(), route(rps=5)))
+        (api,) = filled(prepare(clean)).by_pool[API]
+        assert (api.replicas, api.places) == (0.0, 0.0)
+
     def test_replicas_are_chosen_for_the_queue_and_serving_ones_are_filled(self) -> None:
         """16.5 requests/s: two replicas would carry 15.8 as a queue and 17.1 while full. Three are wanted; while the
         third starts, nothing goes out."""
@@ -203,6 +234,35 @@ class TestReplicasThatARouterKeepsFull:
         decision = decide(world)
         assert decision.pools[OWN].replicas == 3
         assert decision.routes[CHAT].shares == {OWN: pytest.approx(1.0)}
+
+
+class TestPoolsOfMixes:
+    """`strict` wants 10 ms per output token, `lax` 30 ms; both may use both pools."""
+
+    STRICT, LAX = "ai/policy/strict", "ai/policy/lax"
+
+    def parts(self, shares: dict[str, dict[str, float]], strict_rps: float = 5.0) -> dict[tuple[str, str], float]:
+        names = ("a", "b", "api")
+        world = snapshot(
+            local("a"), local("b"), hosted(), route("lax", *names, rps=5),
+            route("strict", *names, rps=strict_rps, time_per_output_token_ms=10.0),
+        )  # fmt: skip
+        clean, _ = cleaned(world)
+        full = kept_full(prepare(clean), shares)
+        return {(p.route, p.pool): 1 / p.replicas for found in full.pairs.values() for p in found if p.inside}
+
+    def test_a_pool_that_answers_nothing_yet_is_reckoned_with_all_that_it_may_answer(self) -> None:
+        """The strictest counts: both kinds are equally long, so 4.67 requests/s of either fill a replica."""
+        assert list(self.parts({}).values()) == pytest.approx([4.67] * 4, abs=0.005)
+
+    def test_a_pool_that_answered_only_lax_requests_is_reckoned_with_these(self) -> None:
+        """From plan to plan pools may specialise: on `b`, lax requests now fill a replica at 8.55."""
+        told = self.parts({self.STRICT: {"ai/a": 1.0}, self.LAX: {"ai/b": 1.0}})
+        assert told[self.LAX, "ai/b"] == pytest.approx(8.55, abs=0.005)
+        assert told[self.STRICT, "ai/a"] == told[self.LAX, "ai/a"] == pytest.approx(4.67, abs=0.005)
+
+    def test_a_route_that_asks_for_nothing_makes_no_pool_strict(self) -> None:
+        assert self.parts({}, strict_rps=0.0)[self.LAX, "ai/b"] == pytest.approx(8.55, abs=0.005)
 
 
 class TestHeadRoom:
