@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from comptroller.allocation.decision import RoutePlan
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.render.router.build import build_plans
-from comptroller.render.router.limits import planned_in_flight
+from comptroller.render.router.limits import nowhere_else, planned_in_flight
 from comptroller.render.router.plan import PoolLimit, RouterPlan
 from tests.golden.cases import DECIDED, KEYED, POLICY, STATES, decided
 
@@ -33,13 +34,24 @@ def with_words(**words: str) -> RoutingPolicySpec:
     return RoutingPolicySpec.model_validate(content)
 
 
-def test_the_routes_of_a_router_share_one_limit_and_the_routers_share_the_pool() -> None:
+def staying(*names: str) -> dict[str, RoutePlan]:
+    """The decisions, with no hosted pool for these routes."""
+    kept = {"extraction": ["qwen3-8b-4090", "qwen3-32b-h100"], "in-europe": ["qwen3-32b-h100", "qwen3-8b-4090"]}
+    inside = {f"inference/research/{name}": tuple(f"inference/{pool}" for pool in kept[name]) for name in names}
+    return DECIDED | {
+        key: replace(DECIDED[key], shares={k: v for k, v in DECIDED[key].shares.items() if k in own}, spill_order=own)
+        for key, own in inside.items()
+    }
+
+
+def test_the_routes_of_a_router_share_one_limit_and_what_cannot_leave_gets_its_part_first() -> None:
     """3 x 64 places; the open router plans 0.3 x 30 + 0.9 x 5 = 13.5 of 15.59 rps, the restricted one 0.95 x 2.2; two
-    processes each."""
+    processes each. Deal reviews get 192 x 2.09 / 15.59 x 1.25 / 2 = 16.09, never less, and the others what that leaves:
+    79.9."""
     plans = built()
 
-    assert limits(plans["open"])[H100] == round(192 * 13.5 / 15.59 / 2)
-    assert limits(plans["restricted"])[H100] == 17  # 192 x 2.09 / 15.59 x 1.25 / 2 = 16.09, never less
+    assert limits(plans["restricted"])[H100] == 17
+    assert limits(plans["open"])[H100] == 80
     assert limits(plans["open"])[RTX4090] == 2 * 32 / 2  # nobody else plans to use it
 
 
@@ -51,11 +63,14 @@ def test_local_backends_have_no_limit_of_their_own_and_hosted_ones_keep_theirs()
 
 
 def test_a_slow_route_has_more_in_flight_at_the_same_rate() -> None:
-    """Little's law: 2.09 rps at 20 s are 41.8 in flight, 13.5 rps at 1 s are 13.5."""
+    """Little's law: 2.09 rps at 5 s are 10.45 in flight, 13.5 rps at 1 s are 13.5: 54.5 % for the slow one, which has
+    nowhere else to go, and 45.5 % for the others."""
     slow = {key: replace(plan, latency_seconds=dict.fromkeys(plan.shares, 1.0)) for key, plan in DECIDED.items()}
-    slow[DEAL_REVIEW] = replace(DECIDED[DEAL_REVIEW], latency_seconds={H100: 20.0})
+    slow[DEAL_REVIEW] = replace(DECIDED[DEAL_REVIEW], latency_seconds={H100: 5.0})
+    plans = built(routes=slow)
 
-    assert limits(built(routes=slow)["open"])[H100] == round(192 * 13.5 / (13.5 + 41.8) / 2)
+    assert limits(plans["restricted"])[H100] == 53  # 192 x 10.45 / 23.95 x 1.25 / 2 = 52.4, never less
+    assert limits(plans["open"])[H100] == 44  # the other 43.6
 
 
 def test_where_one_latency_is_unknown_rates_are_compared() -> None:
@@ -70,9 +85,40 @@ def test_where_one_latency_is_unknown_rates_are_compared() -> None:
 
 
 def test_the_routers_of_two_policies_share_a_pool() -> None:
-    other = {"inference/other/chat": replace(decided("x", {"qwen3-32b-h100": 1.0}, [], 15.59))}
+    """Of 31.18 rps 2.09 stay and get 8.4 %; the open router plans 13.5 of the 29.09 that share the others: 42.5 %."""
+    other = {"inference/other/chat": decided("x", {"qwen3-32b-h100": 1.0}, ["gpt-eu"], 15.59)}
 
-    assert limits(built(routes=DECIDED | other)["open"])[H100] == round(192 * 13.5 / (2 * 15.59) / 2)
+    assert limits(built(routes=DECIDED | other)["open"])[H100] == round(192 * 0.425 / 2)
+
+
+def test_what_cannot_leave_counts_in_the_routers_of_all_policies() -> None:
+    """17.68 of 31.18 rps stay and get 70.9 %; of the others this router has all: 29.1 %."""
+    other = {"inference/other/chat": decided("x", {"qwen3-32b-h100": 1.0}, [], 15.59)}
+
+    assert limits(built(routes=DECIDED | other)["open"])[H100] == round(192 * 0.291 / 2)
+
+
+def test_where_what_cannot_leave_fills_the_pool_the_others_keep_the_tenth_of_a_guest() -> None:
+    """120 of 133.5 rps with a quarter more are all of it."""
+    many = DECIDED | {DEAL_REVIEW: replace(DECIDED[DEAL_REVIEW], shares={H100: 1.0}, requests_per_second=120.0)}
+    plans = built(routes=many)
+
+    assert (plans["restricted"].replicas, limits(plans["restricted"])[H100]) == (4, 192 / 4)
+    assert (plans["open"].replicas, limits(plans["open"])[H100]) == (2, round(192 / 10 / 2))
+
+
+def given(plans: dict[str, RouterPlan]) -> int:
+    """Places of the pool that all processes of all routers have together."""
+    return sum(plan.replicas * limits(plan)[H100] for plan in plans.values())
+
+
+@pytest.mark.parametrize("names", [(), ("in-europe",), ("extraction",)])
+def test_the_routers_together_have_what_the_pool_holds(names: tuple[str, ...]) -> None:
+    assert 192 <= given(built(routes=staying(*names))) <= 192 + 2  # whole requests: up where it is restricted
+
+
+def test_where_nobody_can_leave_they_have_up_to_a_quarter_more() -> None:
+    assert 192 < given(built(routes=staying("in-europe", "extraction"))) <= 192 * 1.25 + 2
 
 
 def test_a_router_that_plans_nothing_at_a_pool_may_use_a_tenth_of_it() -> None:
@@ -94,13 +140,38 @@ def test_without_a_known_concurrency_there_is_no_limit() -> None:
     assert H100 not in limits(built(states=states)["open"])
 
 
-@pytest.mark.parametrize("words", ["queue", "reject"])
-def test_a_route_with_nowhere_else_to_go_is_assured_of_its_part_with_headroom(words: str) -> None:
-    plan = built(spec=with_words(extraction=words))["open"]
+def test_a_route_with_nowhere_else_to_go_is_assured_of_its_part_with_headroom() -> None:
+    """192 x 9.0 / 15.59 x 1.25 / 2 = 69.3, never less. With the 10.6 that are left for the other: 80."""
+    plans = built(routes=staying("extraction"))
 
-    found = {one.pool: one for one in plan.limits}
-    assert found[H100].assured == (("extraction", 70),)  # 192 x 9.0 / 15.59 x 1.25 / 2 = 69.3, never less
+    found = {one.pool: one for one in plans["open"].limits}
+    assert found[H100] == PoolLimit(H100, 80, (("extraction", 70),))
     assert found[RTX4090] == PoolLimit(RTX4090, 32, (("extraction", 32),))
+    assert {one.pool: one.assured for one in plans["restricted"].limits}[H100] == (("deal-review", 17),)
+
+
+def test_a_route_with_a_way_out_is_assured_of_nothing() -> None:
+    assert {one.assured for one in built()["open"].limits} == {()}
+
+
+@pytest.mark.parametrize("words", ["spill", "queue", "reject"])
+def test_it_is_the_decision_that_tells_who_has_a_way_out(words: str) -> None:
+    """Hosted pools that are paused or whose circuit is open are in no decision, whatever the policy permits."""
+    closed = built(spec=with_words(extraction=words), routes=staying("extraction"))["open"]
+    opened = built(spec=with_words(extraction=words), routes=DECIDED)["open"]
+
+    assert [name for one in closed.limits for name, _ in one.assured] == ["extraction", "extraction"]
+    assert [name for one in opened.limits for name, _ in one.assured] == []
+
+
+def test_nowhere_else_is_where_no_hosted_pool_is_in_the_shares_or_in_reserve() -> None:
+    routes = {
+        "shared": decided("shared", {"own": 0.5, "api": 0.5}, [], 1.0),
+        "reserved": decided("reserved", {"own": 1.0}, ["api"], 1.0),
+        "inside": decided("inside", {"own": 1.0}, ["other"], 1.0),
+        "nobody": decided("nobody", {}, [], 1.0, shed=1.0),
+    }
+    assert nowhere_else(routes, {"inference/api"}) == {"inside", "nobody"}
 
 
 @pytest.mark.parametrize(("words", "waits"), [("spill", False), ("queue", True), ("reject", False)])
@@ -116,8 +187,9 @@ def test_a_restricted_route_that_rejects_does_not_wait() -> None:
 
 
 def test_before_the_first_decision_all_routes_share_alike() -> None:
-    """Three routes with a third of a request each at every local pool: two of three parts, and one with headroom."""
+    """Three routes with a third of a request each at every local pool: two of three parts, and one. Nobody has been
+    told yet that it has nowhere else to go."""
     plans = built(routes={})
 
     assert limits(plans["open"])[H100] == 192 * 2 / 3 / 2
-    assert limits(plans["restricted"])[H100] == 192 / 3 * 1.25 / 2
+    assert limits(plans["restricted"])[H100] == 192 / 3 / 2
