@@ -1,6 +1,6 @@
 """Runs a fleet of your own against recorded demand, in virtual time: this programme and what people would run instead.
 
-Example: comptroller simulate examples/simulate/reference.yaml --policy all --hours 2 --output result.json
+Example: comptroller simulate examples/simulate/reference.yaml --policy all --hours 2 --html result.html
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from comptroller.report.simulation_page import simulation_page
 from comptroller.sim.arena import Options, days_of, jobs_of, policy_names, prepared, run_arena
 from comptroller.sim.replay import span_of
 from comptroller.sim.scenario import ScenarioError
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_jobs, metavar="N", default=1, help="processes; 0: one per core (default: 1)")
     parser.add_argument("--no-bound", action="store_true", help="leave the hindsight bound out")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the result goes as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="where the result goes as a page with charts")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,15 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
     found = _with_progress(options, stage, console)
     out = Console()
     print_table(found, out if out.is_terminal else Console(width=TABLE_WIDTH))
-    if arguments.output is None:
-        return 0
+    failed = False
+    if arguments.output is not None:
+        failed |= not _written(arguments.output, json.dumps(found, indent=1) + "\n")
+    if arguments.html is not None:
+        failed |= not _written(arguments.html, simulation_page(found))
+    return 1 if failed else 0
+
+
+def _written(path: Path, text: str) -> bool:
     try:
-        arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        print(f"comptroller: {arguments.output}: {error.strerror}", file=sys.stderr)
-        return 1
-    print(f"The result is in {arguments.output}.")
-    return 0
+        print(f"comptroller: {path}: {error.strerror}", file=sys.stderr)
+        return False
+    print(f"The result is in {path}.")
+    return True
 
 
 def _options(arguments: argparse.Namespace) -> Options:

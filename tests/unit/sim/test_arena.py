@@ -46,15 +46,16 @@ def test_every_policy_of_the_list_can_be_made() -> None:
 
 
 def test_the_verb_prints_a_table_and_writes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "result.json"
+    output, page = tmp_path / "result.json", tmp_path / "result.html"
     code = main(
         ["simulate", str(AZURE), "--policy", "static,all-hosted", "--hours", "0.1", "--tick", "60", "--seed", "3",
-         "--load", "0.5", "--output", str(output)]
+         "--load", "0.5", "--output", str(output), "--html", str(page)]
     )  # fmt: skip
     assert code == 0
     printed = capsys.readouterr().out
     assert "hindsight bound" in printed
     assert "load 0.5" in printed
+    assert "is the cheapest of 2" in page.read_text()
     found = json.loads(output.read_text())
     assert set(found["policies"]) == {"static", "all-hosted"}
     assert found["seeds"] == [3]
