@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from statistics import NormalDist, correlation
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comptroller.allocation.cases import MOST_COLUMNS, Case, sizing_cases
+from comptroller.allocation.cases import FEWEST_SCENARIOS, MOST_COLUMNS, Case, sizing_cases
 from comptroller.allocation.decide import decide
 from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.problem import peak_rates, prepare, sizing_rates
 from comptroller.allocation.snapshot import LocalPool, Outlook, Route, Rules, Snapshot, Unknown
-from tests.unit.allocation.build import hosted, local, outlook, planned_state, route, snapshot
+from tests.unit.allocation.build import demand, hosted, local, outlook, planned_state, route, snapshot
 
 OWN, CHAT = "ai/own", "ai/policy/chat"
 AT_ONCE = Rules(scale_down_delay_seconds=0.0, transfer_delay_seconds=0.0)
@@ -174,6 +176,80 @@ class TestWhatDemandMayBecome:
         world = self.world(0.03, chance=0.3)
         first = decide(world)
         assert counts(planned_state(world, first, ready=True)) == {OWN: first.pools[OWN].replicas}
+
+
+class TestBursts:
+    """In the seconds that a request stays, what comes is not the mean: lambda + z sqrt(lambda (D + 1) / (2 S))."""
+
+    STEADY = outlook({"chat": 20.0, "other": 20.0}, {"chat": 20.0, "other": 20.0})
+    QUANTILES = tuple(NormalDist().inv_cdf((n + 0.5) / FEWEST_SCENARIOS) for n in range(FEWEST_SCENARIOS))
+
+    def rates(
+        self, dispersion: float = 3.0, stay_seconds: float = 2.0, name: str = "chat", told: Outlook = STEADY
+    ) -> list[float]:
+        """The route's rate in each case of what may come, in their order."""
+        bursty = route(name, demand=demand(20, dispersion=dispersion))
+        clean, _ = cleaned(snapshot(local(), hosted(), bursty, outlook=told))
+        problem = prepare(clean)
+        key = bursty.key
+        pairs = {key: tuple(replace(one, latency_seconds=stay_seconds) for one in problem.pairs[key])}
+        bounds = {OWN: Bounds(0, 8, 0)}
+        found = sizing_cases(clean, replace(problem, pairs=pairs), {key: 20.0}, bounds)
+        return [case.rates[key] for case in found if not case.starting]
+
+    def test_the_docstrings_number(self) -> None:
+        """20 requests/s of dispersion 3 that stay 2 s: a standard deviation of 4.5, at as many quantiles as cases."""
+        assert sorted(self.rates()) == pytest.approx([20.0 + z * math.sqrt(20.0) for z in self.QUANTILES])
+        assert math.sqrt(20.0 * (3 + 1) / (2 * 2)) == pytest.approx(4.5, abs=0.05)
+
+    @pytest.mark.parametrize(
+        ("dispersion", "stay", "deviation"), [(1.0, 5.0, 2.0), (1.0, 20.0, 1.0), (9.0, 25.0, 2.0), (1.0, 0.0, 6.32)]
+    )
+    def test_poisson_arrivals_and_long_stays_burst_less(self, dispersion: float, stay: float, deviation: float) -> None:
+        """Nobody stays less than half a second: sqrt(20 / 0.5) = 6.32."""
+        most = max(self.rates(dispersion, stay))
+        assert most == pytest.approx(20.0 + self.QUANTILES[-1] * deviation, abs=0.01)
+
+    def test_each_future_is_told_in_several_bursts_of_equal_weight(self) -> None:
+        told = outlook({"chat": 5.0}, {"chat": 50.0}, probabilities=(0.75, 0.25))
+        world = snapshot(local(startup_seconds=0.0), hosted(), route(rps=5), outlook=told)
+        weights = [case.weight for case in cases_of(world) if not case.starting]
+        each = FEWEST_SCENARIOS // 2
+        assert sorted(weights) == pytest.approx([0.25 / each] * each + [0.75 / each] * each)
+
+    def test_more_futures_have_fewer_bursts_each(self) -> None:
+        futures = outlook(*({"chat": float(number)} for number in range(8)))
+        assert len(self.rates(told=futures)) == FEWEST_SCENARIOS
+        many = outlook(*({"chat": float(number)} for number in range(FEWEST_SCENARIOS + 4)))
+        assert len(self.rates(told=many)) == FEWEST_SCENARIOS + 4
+
+    def test_they_are_the_same_each_time(self) -> None:
+        assert self.rates() == self.rates()
+
+    def test_routes_burst_independently(self) -> None:
+        """The same quantiles, in an order of each route's own."""
+        one, other = self.rates(), self.rates(name="other")
+        assert sorted(one) == pytest.approx(sorted(other))
+        assert abs(correlation(one, other)) < 0.8
+
+    def test_over_many_routes_their_bursts_cancel(self) -> None:
+        """Of 64 routes a case asks for the mean within 3 standard deviations of the mean of 64: 3 x 4.47 / 8."""
+        found = [self.rates(name=f"r{n}", told=outlook(*({f"r{n}": 20.0} for _ in range(2)))) for n in range(64)]
+        means = [sum(case) / 64 for case in zip(*found, strict=True)]
+        assert all(abs(mean - 20.0) < 3 * math.sqrt(20.0) / 8 for mean in means)
+
+    @given(rate=st.floats(0, 1e5), dispersion=st.floats(1, 1000), stay=st.floats(0, 1e4))
+    def test_no_rate_is_negative_and_silence_stays_silence(self, rate: float, dispersion: float, stay: float) -> None:
+        assert min(self.rates(dispersion, stay, told=outlook({"chat": rate}, {"chat": rate / 2}))) >= 0.0
+        assert set(self.rates(dispersion, stay, told=outlook({"chat": 0.0}, {"chat": 0.0}))) == {0.0}
+
+    def test_bursty_demand_keeps_more_replicas_of_a_mean_that_is_the_same(self) -> None:
+        def kept(dispersion: float) -> int:
+            asked = route(demand=demand(14, dispersion=dispersion))
+            told = outlook({"chat": 14}, {"chat": 14})
+            return counts(snapshot(local(), hosted(), asked, outlook=told))[OWN]
+
+        assert kept(1.0) < kept(100.0) < kept(400.0)
 
 
 class TestANodeThatFails:
