@@ -31,7 +31,7 @@ def dispersions(log: DemandLog, routes: Iterable[str]) -> dict[str, float]:
     rates = log.means(minutes, 1, log.columns(names))
     squares = np.sort(np.diff(rates, axis=0) ** 2, axis=0)  # NaN last
     known = np.isfinite(squares).sum(axis=0)
-    means = np.nanmean(np.where(np.isfinite(rates), rates, np.nan), axis=0) if known.any() else np.zeros(len(names))
+    means = np.nansum(rates, axis=0) / np.maximum(np.isfinite(rates).sum(axis=0), 1)
     found = {}
     for column, name in enumerate(names):
         count = int(known[column])
