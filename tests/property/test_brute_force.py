@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from comptroller.allocation.cases import Case
 from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned, known
-from comptroller.allocation.problem import Pair, Problem, prepare
+from comptroller.allocation.problem import Pair, Problem, kept_full, prepare
 from comptroller.allocation.snapshot import (
     BackendRule,
     Budget,
@@ -118,13 +118,8 @@ class Referee:
                 short = self.column(w * 100.0 * self.dearest)
                 solved = [(x[key, pair.pool], pair.pass_rate) for pair in may]
                 self.row(floor * rate, highspy.kHighsInf, [*solved, (shed, floor), (short, 1.0)])
-        for key, pool in problem.local.items():
-            loads = [(x[p.route, key], p.replicas) for p in problem.by_pool[key] if (p.route, key) in x]
-            left = case.left.get((pool.gpu_class, pool.site), 1.0)
-            taken = min(self.held(key, "replicas"), left * self.tiny.bounds[key].low)
-            self.row(-highspy.kHighsInf, -taken, [*loads, (self.n[key], -left)])
-            if case.starting:
-                self.row(-highspy.kHighsInf, max(self.tiny.bounds[key].base - taken, 0.0), loads)
+        for key in problem.local:
+            self.local(key, case, [(x[p.route, key], p) for p in problem.by_pool[key] if (p.route, key) in x])
         for key, api in problem.hosted.items():
             flows = [(x[p.route, key], p) for p in problem.by_pool[key] if (p.route, key) in x]
             for limit, measure in ((api.requests_per_minute, "requests"), (api.tokens_per_minute, "tokens")):
@@ -139,9 +134,22 @@ class Referee:
                     for p in problem.pairs.get(key, ()) if not p.inside and (p.route, p.pool) in x]  # fmt: skip
             self.row(-highspy.kHighsInf, budget.usd_per_hour, pays)
 
+    def local(self, key: str, case: Case, flows: Sequence[tuple[int, Pair]]) -> None:
+        """The time of a pool suffices for its flows, and so do its places."""
+        pool, bound = self.tiny.problem.local[key], self.tiny.bounds[key]
+        left = case.left.get((pool.gpu_class, pool.site), 1.0)
+        for part in ("replicas", "places"):
+            loads = [(column, self.measured(pair, part)) for column, pair in flows]
+            taken = min(self.held(key, part), left * bound.low)
+            self.row(-highspy.kHighsInf, -taken, [*loads, (self.n[key], -left)])
+            if case.starting:
+                self.row(-highspy.kHighsInf, max(bound.base - taken, 0.0), loads)
+
     @staticmethod
     def measured(pair: Pair, measure: str) -> float:
-        found = {"replicas": pair.replicas, "tokens": pair.tokens, "seconds": pair.latency_seconds}
+        found = {
+            "replicas": pair.replicas, "places": pair.places, "tokens": pair.tokens, "seconds": pair.latency_seconds,
+        }  # fmt: skip
         return found.get(measure, 1.0)
 
     def held(self, pool: str, measure: str) -> float:
@@ -198,6 +206,7 @@ def routes(draw: st.DrawFn, name: str, pools: list[str]) -> Route:
     asked = demand(
         Unknown("stale") if draw(st.integers(0, 9)) == 0 else draw(requests_per_second),
         input_tokens=draw(st.sampled_from([100.0, 1000.0, 4000.0])),
+        output_tokens=draw(st.sampled_from([20.0, 250.0, 250.0, 1000.0])),
     )
     return route(
         name,
@@ -229,6 +238,8 @@ def tiny_fleets(draw: st.DrawFn) -> Tiny:
     )  # fmt: skip
     clean, _ = cleaned(world)
     problem = prepare(clean)
+    if draw(st.booleans()):
+        problem = kept_full(problem, shares)
     bounds = {}
     for pool in own:
         low = draw(st.sampled_from([0, 0, 0, 1]))

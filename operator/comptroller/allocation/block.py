@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from comptroller.allocation.limits import Bounds, held_load, held_use, hosted_limits, measure_of
+from comptroller.allocation.limits import Bounds, held_load, held_places, held_use, hosted_limits, measure_of
 from comptroller.allocation.penalties import QUALITY_FACTOR, dearest_usd, effective_pass_rate
 from comptroller.allocation.problem import Problem
 
@@ -116,13 +116,12 @@ class _Builder:
     def local(self, key: str, bound: Bounds) -> None:
         """A local pool's time and its places suffice."""
         pairs = [pair for pair in self.problem.by_pool[key] if (pair.route, key) in self.flows]
-        taken = held_load(self.problem, key, bound)
         if pairs:
             terms = [(self.flows[pair.route, key], pair.replicas) for pair in pairs]
-            self.pools.append((key, self.row(-INFINITY, -taken, terms)))
+            self.pools.append((key, self.row(-INFINITY, -held_load(self.problem, key, bound), terms)))
         if any(pair.places > 0.0 for pair in pairs):
             terms = [(self.flows[pair.route, key], pair.places) for pair in pairs]
-            self.pools.append((key, self.row(-INFINITY, -taken, terms)))
+            self.pools.append((key, self.row(-INFINITY, -held_places(self.problem, key, bound), terms)))
 
     def hosted(self, key: str) -> None:
         """A hosted pool's limits hold."""

@@ -8,6 +8,7 @@ from comptroller.allocation.limits import (
     Bounds,
     group_of,
     held_load,
+    held_places,
     held_use,
     hosted_limits,
     inventory_limit,
@@ -50,7 +51,10 @@ class _Room:
         self.problem = problem
         self.bounds = bounds
         self.replicas = {key: bound.low for key, bound in bounds.items()}
-        self.load = {key: held_load(problem, key, bounds[key]) for key in problem.local}
+        self.load = {
+            key: max(held_load(problem, key, bounds[key]), held_places(problem, key, bounds[key]))
+            for key in problem.local
+        }
         self.gpus: dict[tuple[str, str], float] = {}
         for group in gpus:
             limit = inventory_limit(problem, group, bounds, gpus)
@@ -67,17 +71,17 @@ class _Room:
         return self._take_inside(pair, rate) if pair.inside else self._take_outside(pair, rate)
 
     def _take_inside(self, pair: Pair, rate: float) -> float:
-        pool = self.problem.local[pair.pool]
+        pool, part = self.problem.local[pair.pool], max(pair.replicas, pair.places)  # there is room for both
         while (
-            self.load[pair.pool] + rate * pair.replicas > self.replicas[pair.pool]
+            self.load[pair.pool] + rate * part > self.replicas[pair.pool]
             and self.replicas[pair.pool] < self.bounds[pair.pool].high
             and self.gpus.get(group_of(pool), float("inf")) >= pool.gpus_per_replica
         ):
             self.replicas[pair.pool] += 1
             if group_of(pool) in self.gpus:
                 self.gpus[group_of(pool)] -= pool.gpus_per_replica
-        taken = min(rate, max(0.0, self.replicas[pair.pool] - self.load[pair.pool]) / pair.replicas)
-        self.load[pair.pool] += taken * pair.replicas
+        taken = min(rate, max(0.0, self.replicas[pair.pool] - self.load[pair.pool]) / part)
+        self.load[pair.pool] += taken * part
         return taken
 
     def _take_outside(self, pair: Pair, rate: float) -> float:

@@ -24,20 +24,25 @@ def held_load(problem: Problem, pool: str, bound: Bounds) -> float:
 
     At most the replicas that are certain to be there: held routes may fill a pool, not overfill it.
     """
-    load = sum(
-        problem.rates[pair.route] * problem.held[pair.route].get(pool, 0.0) * pair.replicas
-        for pair in problem.by_pool[pool]
-        if pair.route in problem.held
-    )
-    return min(load, float(bound.low))
+    return min(_held(problem, pool, {pair.route: pair.replicas for pair in problem.by_pool[pool]}), float(bound.low))
+
+
+def held_places(problem: Problem, pool: str, bound: Bounds) -> float:
+    """The same for the places of the pool, in replicas."""
+    return min(_held(problem, pool, {pair.route: pair.places for pair in problem.by_pool[pool]}), float(bound.low))
 
 
 def held_use(problem: Problem, pool: str, measure: str) -> float:
     """What routes of unknown demand take of a hosted pool's limit."""
+    return _held(problem, pool, {pair.route: measure_of(pair, measure) for pair in problem.by_pool[pool]})
+
+
+def _held(problem: Problem, pool: str, parts: Mapping[str, float]) -> float:
+    """What routes of unknown demand take of a pool, of which one request/s of a route takes a part."""
     return sum(
-        problem.rates[pair.route] * problem.held[pair.route].get(pool, 0.0) * measure_of(pair, measure)
-        for pair in problem.by_pool[pool]
-        if pair.route in problem.held
+        problem.rates[route] * problem.held[route].get(pool, 0.0) * part
+        for route, part in parts.items()
+        if route in problem.held
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from comptroller.allocation.limits import Bounds, group_of, held_load, hosted_limits, inventory_limit, measure_of
+from comptroller.allocation.limits import (
+    Bounds,
+    group_of,
+    held_load,
+    held_places,
+    hosted_limits,
+    inventory_limit,
+    measure_of,
+)
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, permits
 from comptroller.allocation.snapshot import Measurement
@@ -74,6 +82,10 @@ def _capacity_flaws(problem: Problem, bounds: Mapping[str, Bounds], plan: Plan) 
         free = plan.replicas.get(key, 0) - held_load(problem, key, bounds[key])
         if _above(load, free):
             yield f"{key}: {load:g} replicas' worth of requests for {free:g} replicas"
+        places = sum(plan.flows.get((pair.route, key), 0.0) * pair.places for pair in problem.by_pool[key])
+        free = plan.replicas.get(key, 0) - held_places(problem, key, bounds[key])
+        if places > 0.0 and _above(places, free):
+            yield f"{key}: {places:g} replicas' places for {free:g} replicas"
 
 
 def _limit_flaws(problem: Problem, plan: Plan) -> Iterator[str]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
 from comptroller.allocation import solve
 from comptroller.allocation.cases import Case
 from comptroller.allocation.decide import decide
-from comptroller.allocation.limits import Bounds
+from comptroller.allocation.greedy import greedy_plan
+from comptroller.allocation.limits import Bounds, held_load, held_places
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.plan import Plan
-from comptroller.allocation.problem import Problem, prepare
+from comptroller.allocation.problem import Problem, kept_full, prepare
 from comptroller.allocation.snapshot import Memory, Outlook, Rules, Snapshot, Unknown
 from comptroller.allocation.validate import flaws
-from tests.unit.allocation.build import hosted, local, route, snapshot
+from tests.unit.allocation.build import demand, hosted, local, route, snapshot
 
 
 def world() -> Snapshot:
@@ -104,7 +107,7 @@ SECRET, CHAT = "ai/policy/secret", "ai/policy/chat"
     ],
     ids=["bounds", "inventory", "capacity", "sovereignty", "rate limit", "negative", "not a number", "sum"],
 )
-def test_the_validator_sees_each_flaw(broken: dict[str, object], flaw: str) -> None:
+def test_the_validator_sees_each_flaw(broken: dict[str, Any], flaw: str) -> None:
     problem, rates, bounds, clean, plan = planned()
     assert flaws(problem, rates, bounds, clean.gpus, plan) == []
     found = flaws(problem, rates, bounds, clean.gpus, replace(plan, **broken))
@@ -120,3 +123,75 @@ def test_a_rate_of_a_request_in_days_does_not_lead_the_solver_astray() -> None:
         outlook=Outlook((0.5, 0.5), {"ai/policy/a": (0.0, 6.3e-6), "ai/policy/b": (5.0, 5.0)}),
     )  # fmt: skip
     assert decide(fleet).pools["ai/own"].replicas == 0
+
+
+class TestTimeAndPlaces:
+    """Two full replicas, 20 ms per output token. For each request/s `talk` (100 + 1000 tokens) takes 0.193 of a
+    replica's time and 0.313 of its places, `read` (2000 + 20) 0.138 of the time and 0.008 of the places."""
+
+    TALK, READ, OWN = "ai/policy/talk", "ai/policy/read", "ai/own"
+    TWO: ClassVar = {OWN: Bounds(2, 2, 2)}
+
+    def filled(self, talk: float | Unknown = 20.0, memory: Memory | None = None) -> tuple[Problem, Snapshot]:
+        asked = [
+            demand(talk, input_tokens=100.0, output_tokens=1000.0),
+            demand(20.0, input_tokens=2000.0, output_tokens=20.0),
+        ]
+        routes = [
+            route(name, demand=one, time_per_output_token_ms=20.0)
+            for name, one in zip(("talk", "read"), asked, strict=True)
+        ]
+        world = snapshot(local(serving=2, previous=2), hosted(), *routes, memory=memory or Memory())
+        clean, _ = cleaned(world)
+        return kept_full(prepare(clean), clean.memory.shares), clean
+
+    def used(self, problem: Problem, flows: Mapping[tuple[str, str], float]) -> tuple[float, float]:
+        """Replicas' worth of time and of places."""
+        pairs = [(flows.get((pair.route, self.OWN), 0.0), pair) for pair in problem.by_pool[self.OWN]]
+        return sum(rate * pair.replicas for rate, pair in pairs), sum(rate * pair.places for rate, pair in pairs)
+
+    def test_the_routing_fills_both(self) -> None:
+        """6.26 of `talk` and 5.73 of `read` take 2 replicas of time and 2 of places. Of `talk` alone there is room for
+        6.40: those of `read` cost next to nothing."""
+        problem, clean = self.filled()
+        plan = solve.routed_plan(problem, problem.rates, {self.OWN: 2}, self.TWO, clean.gpus, clean.rules)
+        assert plan.rung == "routing-lp"
+        assert self.used(problem, plan.flows) == pytest.approx((2.0, 2.0))
+        assert plan.flows[self.TALK, self.OWN] == pytest.approx(6.26, abs=0.005)
+        assert plan.flows[self.READ, self.OWN] == pytest.approx(5.73, abs=0.005)
+
+    def test_greedy_overfills_neither(self) -> None:
+        problem, clean = self.filled()
+        plan = greedy_plan(problem, {self.TALK: 20.0}, self.TWO, clean.gpus)
+        assert plan.flows[self.TALK, self.OWN] == pytest.approx(6.40, abs=0.005)
+        assert flaws(problem, {self.TALK: 20.0}, self.TWO, clean.gpus, plan) == []
+
+    def test_the_validator_sees_more_requests_than_places(self) -> None:
+        """10 of `talk` would take 1.93 replicas' time and 3.13 replicas' places."""
+        problem, clean = self.filled(talk=10.0)
+        flows = {(self.TALK, self.OWN): 10.0, (self.READ, "ai/api"): 20.0}
+        plan = Plan({self.OWN: 2}, flows, {}, {}, "milp", 0.0, 0.0)
+        assert flaws(problem, problem.rates, self.TWO, clean.gpus, plan) == [
+            "ai/own: 3.12563 replicas' places for 2 replicas"
+        ]
+
+    @pytest.mark.parametrize("rung", ["routing-lp", "greedy"])
+    def test_routes_of_unknown_demand_keep_their_time_and_their_places(self, rung: str) -> None:
+        """4 of `talk` hold 0.77 replicas of time and 1.25 of places: the others get what is left of each."""
+        shares = {self.TALK: {self.OWN: 1.0}, self.READ: {self.OWN: 1.0}}
+        memory = Memory(shares=shares, requests_per_second={self.TALK: 4.0})
+        problem, clean = self.filled(Unknown("stale"), memory)
+        talk = next(pair for pair in problem.by_pool[self.OWN] if pair.route == self.TALK)
+        assert held_load(problem, self.OWN, self.TWO[self.OWN]) == pytest.approx(4.0 * talk.replicas)
+        assert held_places(problem, self.OWN, self.TWO[self.OWN]) == pytest.approx(4.0 * talk.places)
+        assert talk.places > talk.replicas
+        rates = {self.READ: 20.0}
+        plan = (
+            greedy_plan(problem, rates, self.TWO, clean.gpus)
+            if rung == "greedy"
+            else solve.routed_plan(problem, rates, {self.OWN: 2}, self.TWO, clean.gpus, clean.rules)
+        )
+        assert plan.rung == rung
+        time, places = self.used(problem, {**plan.flows, (self.TALK, self.OWN): 4.0})
+        assert max(time, places) <= 2.0 + 1e-6
+        assert flaws(problem, rates, self.TWO, clean.gpus, plan) == []
