@@ -185,8 +185,8 @@ def why(results: Results) -> str:
             said.append(f"load {load:g}: {', '.join(told)}")
     text = (
         "The bound is out of reach for everybody: it ignores start-up, whole replicas and bursts within ten minutes, "
-        "and moves GPUs between models for nothing. What whole replicas alone cost, and what our programme pays when it "
-        "is told the demand of three minutes ahead, above the bound: " + "; ".join(said) + "."
+        "and moves GPUs between models for nothing. What whole replicas alone cost, and what our programme pays when "
+        "it is told the demand of three minutes ahead, above the bound: " + "; ".join(said) + "."
     )
     return textwrap.fill(text, 118, break_on_hyphens=False) + "\n"
 
