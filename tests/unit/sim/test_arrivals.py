@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,21 @@ def test_a_minute_varies_as_the_coefficient_of_variation_says(rate: float, cv: f
     minutes = step_counts(asked, trace, "r", 1, 0.0, 40 * HOUR_STEPS, 5.0).reshape(-1, 12).sum(axis=1)
     dispersion = minutes.var() / minutes.mean()
     assert dispersion == pytest.approx(cv**2, rel=0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("family", [0, WEIBULL])
+@pytest.mark.parametrize(
+    ("factor", "dispersion"), [(0.25, 1 + (16 - 1) / 4), (0.02, 1 + (16 - 1) * 0.02), (1.0, 16.0), (3.0, 16.0)]
+)
+def test_the_bursts_of_fewer_users_thin_out_and_those_of_more_stay(
+    family: int, factor: float, dispersion: float
+) -> None:
+    """CV 4: a quarter of the requests has a dispersion of 4.75, not of 16; three times as many still of 16."""
+    asked, trace = one(50.0, 4.0, family)
+    counts = step_counts(replace(asked, factor=factor), trace, "r", 1, 0.0, 40 * HOUR_STEPS, 5.0)
+    minutes = counts.reshape(-1, 12).sum(axis=1)
+    assert minutes.mean() == pytest.approx(60 * 50.0 * factor, rel=0.05)
+    assert minutes.var() / minutes.mean() == pytest.approx(dispersion, rel=0.15)
 
 
 def test_without_a_coefficient_of_variation_arrivals_are_poisson() -> None:
