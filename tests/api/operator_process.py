@@ -420,6 +420,7 @@ def running_fleet(
             "tickSeconds": 1,
             "batchWindowSeconds": 0.1,
             "scaleDownDelaySeconds": SCALE_DOWN_DELAY_SECONDS,
+            "longestScaleDownDelaySeconds": SCALE_DOWN_DELAY_SECONDS,
             "restartHoldSeconds": RATE_WINDOW_SECONDS,
             "relistSeconds": 20,
         },

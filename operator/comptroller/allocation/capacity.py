@@ -154,9 +154,9 @@ class Shape:
     time_per_output_token_ms: float
 
 
-FULLNESS = 0.97
+FULLNESS = 0.95
 """Of the largest batch that keeps the objective. At exactly that batch half of the answers of a full pool miss it,
-since the mix of the next seconds is never the mean one; in the arena 0.97 cost least."""
+since the mix of the next seconds is never the mean one; in the arena 0.95 cost least."""
 FULL_ROUNDS = 4  # mean slope and iteration time of a full batch depend on each other, weakly
 
 

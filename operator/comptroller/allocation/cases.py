@@ -27,7 +27,7 @@ from comptroller.allocation.snapshot import Snapshot
 LARGEST_STARTING_SHARE = 0.9  # of the horizon
 YEAR_SECONDS = 365.0 * 86400.0
 LARGEST_LOSS_PROBABILITY = 0.1  # of all classes together
-FEWEST_SCENARIOS = 16  # where the fleet is small enough: for each future of the outlook several bursts
+FEWEST_SCENARIOS = 8  # where the fleet is small enough: for each future of the outlook several bursts
 SHORTEST_STAY_SECONDS = 0.5
 _QUANTILES = NormalDist()
 MOST_COLUMNS = 12_000  # of all cases together; larger fleets get fewer scenarios
@@ -81,7 +81,7 @@ def _scenarios(
     count = len(outlook.probabilities)
     if count < 2 or columns * count > MOST_COLUMNS:
         return [(1.0, rates)]
-    copies = max(1, min(FEWEST_SCENARIOS // count, MOST_COLUMNS // max(columns * count, 1)))
+    copies = max(1, min(math.ceil(FEWEST_SCENARIOS / count), MOST_COLUMNS // max(columns * count, 1)))
     bursts = {key: _bursts(problem, key, count * copies) for key in rates}
     return [
         (

@@ -33,6 +33,7 @@ def rules_of(loop: LoopSettings) -> Rules:
     """How quickly decisions may change, as the settings say."""
     return Rules(
         scale_down_delay_seconds=loop.scale_down_delay_seconds,
+        longest_scale_down_delay_seconds=loop.longest_scale_down_delay_seconds,
         transfer_delay_seconds=loop.transfer_delay_seconds,
         horizon_seconds=loop.horizon_seconds,
         node_losses_per_year=loop.node_losses_per_year,

@@ -119,7 +119,7 @@ def _message(outcome: Outcome, pool: LocalPool, target: int, reason: Reason) -> 
     change = f"{base} -> {target}" if target != base else f"Stays at {target}"
     ready = f"{pool.serving} of {target} are ready"
     wanted = outcome.wanted.replicas[pool.key]
-    delay = number(outcome.snapshot.rules.scale_down_delay_seconds)
+    delay = number(outcome.holds[pool.key].delay_seconds)
     if reason is Reason.PAUSED:
         text = f"Paused at {target} by the annotation comptroller.dev/paused; remove it to resume"
     elif reason is Reason.HELD:

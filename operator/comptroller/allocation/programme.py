@@ -89,9 +89,9 @@ def build_programme(
     made = _Assembly()
     replicas = {key: 3 * number for number, key in enumerate(problem.local)}
     for key, pool in problem.local.items():
-        bound, (up_usd, down_usd) = bounds[key], move_costs(pool, rules)
+        bound, move_usd = bounds[key], move_cost(pool, rules)
         n = made.column(pool.idle_usd_per_replica_hour, bound.low, bound.high)
-        up, down = made.column(up_usd), made.column(down_usd)
+        up, down = made.column(move_usd), made.column(move_usd)
         made.row(float(bound.base), float(bound.base), [n, up, down], [1.0, -1.0, 1.0])
     inventory_rows = {}
     for group in sorted(gpus):
@@ -117,10 +117,9 @@ def build_programme(
     )
 
 
-def move_costs(pool: LocalPool, rules: Rules) -> tuple[float, float]:
-    """(cUp, cDn) of one replica in US dollars per hour, as the module's docstring derives them."""
-    band = rules.improvement_threshold * (pool.idle_usd_per_replica_hour + pool.busy_extra_usd_per_replica_hour)
-    return band, band
+def move_cost(pool: LocalPool, rules: Rules) -> float:
+    """What starting or stopping one replica costs in US dollars per hour, as the module's docstring derives it."""
+    return rules.improvement_threshold * (pool.idle_usd_per_replica_hour + pool.busy_extra_usd_per_replica_hour)
 
 
 def _shed_costs(

@@ -182,6 +182,7 @@ class Rules:
     """How quickly decisions may change; from the settings."""
 
     scale_down_delay_seconds: float = 300.0
+    longest_scale_down_delay_seconds: float = 0.0  # where idling costs little beside a start-up; 0: always the same
     transfer_delay_seconds: float = 60.0  # the same where another pool waits for the GPUs
     improvement_threshold: float = 0.02
     maximum_step_up: int = 16

@@ -59,6 +59,15 @@ class LoopSettings(Strict):
     scale_down_delay_seconds: float = Field(
         default=300.0, ge=0, le=86400, description="Fewer replicas only after fewer have sufficed for this long."
     )
+    longest_scale_down_delay_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        le=86400,
+        description=(
+            "The delay grows up to this where an idle replica costs little beside what its start-up would have "
+            "cost: as long as its idling has not cost that much, it stays."
+        ),
+    )
     transfer_delay_seconds: float = Field(
         default=60.0,
         ge=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from comptroller.allocation.audit import Beside, audit_plan
 from comptroller.allocation.decide import decide

@@ -62,8 +62,8 @@ def pool_limits(
     restricted: bool,
 ) -> tuple[PoolLimit, ...]:
     """The limits of one process of a router. `prefix` is namespace/policy of its routes, `places` how many requests
-    each local pool may have in flight altogether (a pool that is not there has no known limit), `staying` the routes of all
-    policies that have nowhere else to go.
+    each local pool may have in flight altogether (a pool that is not there has no known limit), `staying` the routes of
+    all policies that have nowhere else to go.
 
     Those get a quarter more than their part of what all routes plan at the pool, even where others have filled it; the
     others share what that leaves, in proportion to their plans, since they can leave at once. 3 replicas x 64 places,
