@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     arena.add_argument("--policies", type=_list(str), help="and bounds (all)")
     arena.add_argument("--tick", type=float, help="seconds between decisions (60)")
     arena.add_argument("--hours", type=_hours, metavar="FROM-TO", help="of each day (0-24)")
-    arena.add_argument("--jobs", type=int, help="processes (2)")
+    arena.add_argument("--jobs", type=int, help="processes; 0: only write what the record has (2)")
     arena.add_argument("--perturbations", action="store_true", help="run what goes wrong, on six hours of day 7")
     arena.add_argument("--fresh", action="store_true", help="throw the record away first")
     arena.add_argument("--record", type=Path, metavar="FILE", help="finished runs (bench/results/arena.jsonl)")

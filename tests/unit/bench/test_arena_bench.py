@@ -78,6 +78,8 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     found = arena.measure(replace(choice, policies=(*choice.policies, "wva")))
     assert [cell.policy for cell in asked[3:]] == ["wva"]
     assert len(found.tables[0].rows) == 4
+    arena.measure(replace(choice, policies=(*choice.policies, "static"), jobs=0))
+    assert len(asked) == 4
 
 
 def test_a_real_run_of_twelve_minutes_is_above_its_bound() -> None:
