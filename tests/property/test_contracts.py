@@ -154,7 +154,9 @@ def broken_worlds(draw: st.DrawFn) -> Snapshot:
             replace(
                 one,
                 judged_ratio=draw(perhaps),
-                demand=replace(one.demand, prefix_gap_seconds=draw(perhaps), cached_ratio=draw(perhaps)),
+                demand=replace(
+                    one.demand, prefix_gap_seconds=draw(perhaps), cached_ratio=draw(perhaps), dispersion=draw(perhaps)
+                ),
             )
             for one in world.routes
         ),

@@ -90,6 +90,7 @@ def routes(draw: st.DrawFn, name: str, pools: Sequence[str], rate: st.SearchStra
             output_tokens=draw(st.sampled_from([1.0, 250.0])),
             cached_ratio=draw(st.sampled_from([0.0, 0.8])),
             prefix_gap_seconds=draw(st.sampled_from([None, 60.0])),
+            dispersion=draw(st.sampled_from([1.0, 1.0, 3.0, 60.0])),
         ),
         backends=tuple(BackendRule(f"ai/{one}", draw(st.sampled_from([0.7, 0.95, 1.0]))) for one in names),
         time_to_first_token_ms=draw(st.sampled_from([20.0, 500.0, 2000.0])),
