@@ -52,7 +52,7 @@ class Policy(Protocol):
     name: str
 
     def observe_history(self, history: Mapping[str, tuple[tuple[float, float], ...]]) -> None:
-        """Takes in what a Prometheus still knows: by route, (seconds, requests/s), one sample a minute, oldest first."""
+        """Takes in what a Prometheus still knows: by route, (seconds, requests/s), a sample a minute, oldest first."""
 
     def decide(self, view: View) -> Orders:
         """Orders for the time until the next tick."""
