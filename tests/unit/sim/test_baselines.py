@@ -327,7 +327,7 @@ def test_tuned_parameters_are_values_of_the_space(name: str, load: float | None)
 
 
 def test_two_instances_share_no_memory() -> None:
-    first, second = baseline("hpa-concurrency"), baseline("hpa-concurrency")
+    first, second = HpaConcurrency(), HpaConcurrency()
     flood = {"ai/own": signal(in_flight=1e5)}
     ticks(first, snapshot(*fleet()), flood, count=3)
     assert ticks(second, snapshot(*fleet()), {"ai/own": signal(in_flight=20.0)}).replicas["ai/own"] <= 2
