@@ -104,6 +104,11 @@ def _burst(rate: float, bursts: tuple[float, tuple[float, ...]], number: int) ->
     return max(0.0, rate + normals[number] * spread * math.sqrt(rate))
 
 
+def burst_spread(dispersion: float, stay_seconds: float) -> float:
+    """The standard deviation of a rate over the seconds that a request stays is this times the rate's root."""
+    return math.sqrt((dispersion + 1.0) / 2.0 / max(stay_seconds, SHORTEST_STAY_SECONDS))
+
+
 def _bursts(problem: Problem, route: str, count: int) -> tuple[float, tuple[float, ...]]:
     """(spread, a normal number for each scenario): the rate of the seconds that a request stays is lambda + z spread
     sqrt(lambda).
@@ -114,8 +119,7 @@ def _bursts(problem: Problem, route: str, count: int) -> tuple[float, tuple[floa
     dispersion 3 that stay 2 s: a standard deviation of 4.5 requests/s.
     """
     stay = min((pair.latency_seconds for pair in problem.pairs[route] if pair.inside), default=SHORTEST_STAY_SECONDS)
-    dispersion = problem.routes[route].demand.dispersion
-    spread = math.sqrt((dispersion + 1.0) / 2.0 / max(stay, SHORTEST_STAY_SECONDS))
+    spread = burst_spread(problem.routes[route].demand.dispersion, stay)
     order = sorted(range(count), key=lambda one: hashlib.sha256(f"{route}/{one}".encode()).digest())
     return spread, tuple(_QUANTILES.inv_cdf((place + 0.5) / count) for place in order)
 

@@ -41,7 +41,8 @@ def decide(snapshot: Snapshot) -> Decision:
     problem = prepare(snapshot)
     # 3. Size for the demand with burst headroom, within the bounds that hold whatever is wanted.
     full = kept_full(problem, snapshot.memory.shares)
-    foreseen = full if snapshot.outlook.probabilities else problem  # what may come is told apart, or is left room for
+    # where an outlook tells what may come, head-room is for full replicas: bursts have cases of their own
+    foreseen = full if snapshot.outlook.probabilities else problem
     rates = sizing_rates(foreseen, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
     fleet = Fleet(problem, snapshot.gpus, snapshot.rules, rates, sizing_cases(snapshot, problem, rates, _bounds(firm)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from comptroller.allocation.capacity import Capacity, Shape, largest_batch
+from comptroller.allocation.capacity import Capacity, FullBatch, Shape, full_batch, largest_batch
+from comptroller.allocation.cases import burst_spread
 from comptroller.allocation.decision import HostedUse, PoolTarget
 from comptroller.allocation.limits import group_of
 from comptroller.allocation.measured import known
@@ -15,6 +17,7 @@ from comptroller.allocation.stabilise import last_target
 from comptroller.allocation.words import listed, number, percent, replicas, short, usd
 from comptroller.api.conditions import Reason
 
+BURST_DEVIATIONS = 1.0
 VISIBLE_USD = 0.005  # per hour; less is not worth a word
 VISIBLE_RATE = 1e-3  # requests/s
 
@@ -61,7 +64,20 @@ def _mix(outcome: Outcome, pool: LocalPool) -> list[Shape]:
     pairs = outcome.problem.by_pool[pool.key]
     rates = {pair.route: outcome.now.flows.get((pair.route, pool.key), 0.0) for pair in pairs}
     loaded = {route: rate for route, rate in rates.items() if rate > VISIBLE_RATE} or dict.fromkeys(rates, 1.0)
-    return [shape_of(outcome.problem.routes[key], rate) for key, rate in loaded.items()]
+    shapes = {key: shape_of(outcome.problem.routes[key], rate) for key, rate in loaded.items()}
+    mean = full_batch(pool.profile, list(shapes.values()))
+    return [_in_a_burst(outcome, mean, key, shape) for key, shape in shapes.items()]
+
+
+def _in_a_burst(outcome: Outcome, mean: FullBatch, route: str, shape: Shape) -> Shape:
+    """The same with the burst of the seconds that a request stays, where the route slows the others down: a limit of
+    requests keeps the objective only while the mix is no slower than the one that it was made for."""
+    time, places = mean.shares(replace(shape, requests_per_second=1.0))
+    if time * mean.batch <= places * max(1, mean.profile.max_concurrency):
+        return shape
+    stay = places * max(1, mean.profile.max_concurrency)
+    more = BURST_DEVIATIONS * burst_spread(outcome.problem.routes[route].demand.dispersion, stay)
+    return replace(shape, requests_per_second=shape.requests_per_second + more * math.sqrt(shape.requests_per_second))
 
 
 def _reason(outcome: Outcome, pool: LocalPool, target: int) -> Reason:
