@@ -26,6 +26,8 @@ SMALLEST_CHANGE = {
     "spillRatio": 0.02,
     "shedRatio": 0.01,
     "utilisation": 0.1,
+    "skill": 0.1,
+    "confidence": 0.1,
     "timeToFirstTokenMs": 100.0,
 }
 """What a reading must move at least to be news: the noise of steady demand is none."""
@@ -75,7 +77,19 @@ READINGS = frozenset(
 
 OWN_CONDITIONS = frozenset(one.value for one in ConditionType)
 
-WORDS = frozenset({"lastTransitionTime", "message", "method", "explained", "alternatives", "bridge", "paybackDays"})
+WORDS = frozenset(
+    (
+        "lastTransitionTime",
+        "message",
+        "method",
+        "explained",
+        "alternatives",
+        "bridge",
+        "paybackDays",
+        "samples",  # they only ever grow
+        "decisions",  # one that changes something comes with what it changes; what it cost is told with the next
+    )
+)
 """Fields that are refreshed with the numbers they speak of, and are no news by themselves."""
 
 NO_NEWS = WORDS | {"conditions"}  # conditions are compared apart: the server's list may be longer and in another order
