@@ -16,8 +16,11 @@ from bench import arena_figures
 from bench.arena_document import write_document
 from bench.arena_runs import (
     BOUND,
+    DAYS,
+    LOADS,
     OURS,
     POLICIES,
+    SEEDS,
     TROUBLES,
     WHOLE_DAY,
     Cell,
@@ -30,7 +33,6 @@ from bench.arena_runs import (
 from bench.conditions import ROOT, conditions
 from bench.report import Report, Table
 
-DAYS, LOADS, SEEDS = (7, 8, 9), (1.0, 1.5, 0.6), (1,)
 RECORD, DOCUMENTS = ROOT / "bench" / "results" / "arena.jsonl", ROOT / "docs"
 TROUBLED_DAY, TROUBLED_LOAD, TROUBLED_HOURS = 7, 1.0, (8.0, 14.0)
 TROUBLED_POLICIES = (BOUND, OURS, "greedy", "wva-spill")

@@ -254,5 +254,21 @@ def troubles(runs: Mapping[Cell, Run], policies: Sequence[str], tick_seconds: fl
     return Table("Perturbations", columns, tuple(rows)) if rows else None
 
 
+def trouble_losses(runs: Mapping[Cell, Run], tick_seconds: float = 60.0) -> list[str]:
+    """What goes wrong where a rule is cheaper than ours, each as a sentence."""
+    worlds: dict[tuple[object, ...], list[Run]] = {}
+    for cell, one in runs.items():
+        if cell.trouble != "nothing" and cell.tick_seconds == tick_seconds and one.score is not None:
+            worlds.setdefault(_world(cell), []).append(one)
+    found = []
+    for together_run in worlds.values():
+        ours = next((one for one in together_run if one.cell.policy == OURS), None)
+        rule = min((one for one in together_run if one.cell.policy in BASELINES), key=lambda one: one.usd, default=None)
+        if ours is not None and rule is not None and rule.usd < ours.usd:
+            less = 100.0 * (1.0 - rule.usd / ours.usd)
+            found.append(f"{ours.cell.trouble}: `{rule.cell.policy}` is {less:.1f} % cheaper")
+    return found
+
+
 def _world(cell: Cell) -> tuple[object, ...]:
     return cell.load, cell.day, cell.seed, cell.hours, cell.trouble

@@ -29,6 +29,7 @@ SCENARIO = ROOT / "examples" / "simulate" / "reference.yaml"
 BOUND, INTEGRAL = "hindsight bound", "integral bound"
 BOUNDS: Mapping[str, Callable[..., Any]] = {BOUND: hindsight_bound, INTEGRAL: integral_bound}
 OURS = "programme"
+DAYS, LOADS, SEEDS = (7, 8, 9), (1.0, 1.5, 0.6), (1,)  # what is published, in the order in which it is run
 POLICIES = (BOUND, INTEGRAL, OURS, *BASELINES, *(name for name in OWN if name != OURS))
 HOUR = 3600.0
 WHOLE_DAY = (0.0, 24.0)
