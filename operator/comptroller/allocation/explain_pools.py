@@ -84,7 +84,6 @@ def _reason(outcome: Outcome, pool: LocalPool, target: int) -> Reason:
     """The first that is true, the strongest first."""
     base = last_target(pool)
     held = outcome.holds[pool.key].reason
-    needed = outcome.sized.load(outcome.problem, pool.key) + outcome.held_replicas(pool.key)
     if held in (Reason.PAUSED, Reason.HELD):
         return held
     if held is Reason.HOLDING_UNKNOWN and target <= base:
@@ -93,8 +92,8 @@ def _reason(outcome: Outcome, pool: LocalPool, target: int) -> Reason:
         return Reason.CAPACITY_SHORT
     if target > base or target > pool.serving:
         return Reason.SCALING_UP
-    if held is Reason.HOLDING_RESTART and target == base and target > max(pool.minimum, math.ceil(needed - 1e-6)):
-        return held  # fewer would do; where all are needed, a restart is no news
+    if held is Reason.HOLDING_RESTART and target == base:
+        return held
     if held is Reason.STABILISING and target > outcome.wanted.replicas[pool.key]:
         return held
     if target < base or target < pool.existing:

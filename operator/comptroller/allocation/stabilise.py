@@ -5,8 +5,8 @@
     | annotation hold-replicas                   | exactly the number given                                        |
     | always                                     | spec's min..max, at most `maximum_step_up` above the last target |
     | demand of one of its routes is unknown     | not below the last target                                       |
-    | less than a full window since the restart  | not below the last target                                       |
     | GPU inventory is unknown                   | not above what exists or was wanted already                      |
+    | less than a full window since the restart  | not below the last target                                       |
     | fewer wanted, but not for the whole delay  | not below the last target                                       |
     | fewer wanted for the whole delay           | not below the most that was wanted during the delay             |
 
@@ -47,7 +47,7 @@ def last_target(pool: LocalPool) -> int:
 
 
 def firm_holds(snapshot: Snapshot, problem: Problem) -> dict[str, Hold]:
-    """The bounds that hold whatever is wanted: all rows of the table but the last two."""
+    """The bounds that hold whatever is wanted: all rows of the table but the last three."""
     blind = {pair.pool for route in problem.held for pair in problem.pairs[route]}
     return {key: _firm_hold(pool, snapshot, blind=key in blind) for key, pool in problem.local.items()}
 
@@ -65,8 +65,6 @@ def _firm_hold(pool: LocalPool, snapshot: Snapshot, *, blind: bool) -> Hold:
         high = max(low, min(high, max(pool.existing, base)))
     if blind:
         return Hold(Bounds(max(low, min(base, high)), high, base), Reason.HOLDING_UNKNOWN)
-    if snapshot.rules.holding_after_restart:
-        return Hold(Bounds(max(low, min(base, high)), high, base), Reason.HOLDING_RESTART)
     return Hold(Bounds(low, high, base))
 
 
@@ -132,7 +130,7 @@ def release_delay_seconds(problem: Problem, pool: str, rules: Rules) -> float:
 def delayed(
     snapshot: Snapshot, problem: Problem, wanted: Mapping[str, int], holds: Mapping[str, Hold]
 ) -> tuple[dict[str, Hold], dict[str, tuple[float, int]]]:
-    """The last two rows: floors until fewer replicas have sufficed for the whole delay, and the memory of it.
+    """The last three rows: floors until fewer replicas have sufficed for the whole delay, and the memory of it.
 
     Worked: delay 300 s, last target 4. At 0 s 2 are wanted: stay at 4, remember (0, 2). At 100 s 3 are wanted: stay,
     remember (0, 3). At 300 s 2 are wanted: go to 3, the most of the window; remember (300, 2), and so on.
@@ -150,6 +148,10 @@ def delayed(
             delay = min(delay, rules.transfer_delay_seconds)
         base = hold.bounds.base
         if count >= base or hold.reason is not None:
+            continue
+        if rules.holding_after_restart:
+            low = max(hold.bounds.low, min(base, hold.bounds.high))
+            result[key] = Hold(replace(hold.bounds, low=low), Reason.HOLDING_RESTART)
             continue
         since, most = snapshot.memory.below_since_seconds.get(key, (snapshot.at_seconds, count))
         if since > snapshot.at_seconds:  # the clock went back: count anew
