@@ -21,13 +21,10 @@ SMALLEST_CHANGE = {
     "requestsPerSecond": 0.2,
     "confidence": 0.1,
     "skill": 0.1,
-    "samples": 20.0,
     "share": 0.05,
     "spillRatio": 0.02,
     "shedRatio": 0.01,
     "utilisation": 0.1,
-    "skill": 0.1,
-    "confidence": 0.1,
     "timeToFirstTokenMs": 100.0,
 }
 """What a reading must move at least to be news: the noise of steady demand is none."""

@@ -117,9 +117,12 @@ def test_the_operator_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_process_is_measured_and_ended_by_its_id() -> None:
-    started = subprocess.Popen([sys.executable, "-c", "import time; sum(range(10**6)); time.sleep(60)"], text=True)
+    work = "import time; sum(range(3 * 10**6)); print('done', flush=True); time.sleep(60)"
+    started = subprocess.Popen([sys.executable, "-c", work], text=True, stdout=subprocess.PIPE)
 
     try:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "done\n"
         assert 0 < processes.memory_mib(started.pid)[0] <= processes.memory_mib(started.pid)[1]
         assert processes.cpu_seconds(started.pid) > 0
     finally:
