@@ -125,7 +125,7 @@ def _parts(
         yield _commits({cell: one for cell, one in runs.items() if cell.trouble != "nothing"}, "Run") + "\n"
         yield UNLEARNED
     yield "\n## Goals\n"
-    yield from markdown(goals(results))
+    yield from markdown(goals(results, None if wrong is None else len(say.trouble_losses(runs, tick_seconds))))
     yield f"\n{why(results)}"
     yield f"\n## What these figures are, and what not\n\n{HONESTY.format(command=COMMAND)}"
     yield "## Again\n"
