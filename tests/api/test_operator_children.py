@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.api.operator_objects import hosted_pool, local_pool, policy, warmup
 from tests.api.operator_process import MANAGED, Fleet, until
@@ -46,11 +47,12 @@ EDITS: dict[str, tuple[str, str, dict[str, Any], Callable[[dict[str, Any]], Any]
         {"spec": {"selector": {"comptroller.dev/pool": "other"}}},
         lambda one: one["spec"]["selector"],
     ),
+    # its limits and weights move with every decision: what is put back is its list of models
     "configuration of a router": (
         "configmap",
         "desk-router",
         {"data": {"config.yaml": "model_list: []\n"}},
-        lambda one: one["data"]["config.yaml"],
+        lambda one: [entry["model_name"] for entry in yaml.safe_load(one["data"]["config.yaml"])["model_list"]],
     ),
     "disruption budget": (
         "poddisruptionbudget",

@@ -337,6 +337,7 @@ def full_routingpolicy_status() -> Object:
                 "classification": "restricted",
                 "endpoint": "http://research-router.inference.svc:4000/v1",
                 "requestsPerSecond": "31.4",
+                "forecast": {"method": "timeOfDay", "skill": "0.31", "samples": 400},
                 "shares": [{"pool": "qwen3-8b-4090", "share": "0.88", "requestsPerSecond": "27.6"}],
                 "passRate": "0.96",
                 "usdPerRequest": "0.002",
