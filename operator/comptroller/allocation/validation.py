@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from comptroller.allocation.declared import pass_rate_of
 from comptroller.allocation.words import number
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec, Perimeter
@@ -138,7 +139,7 @@ def _nobody(place: str, route: Route, there: list[tuple[Backend, ModelPoolSpec]]
 def _unreachable_quality(place: str, route: Route, permitted: list[tuple[Backend, ModelPoolSpec]]) -> Iterator[Stall]:
     if route.quality is None or not permitted:
         return
-    rates = {backend.pool: 1.0 if backend.pass_rate is None else float(backend.pass_rate) for backend, _ in permitted}
+    rates = {backend.pool: pass_rate_of(backend) for backend, _ in permitted}
     best = max(rates, key=lambda pool: (rates[pool], pool))
     wanted = float(route.quality.minimum_pass_rate)
     if rates[best] < wanted:

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from comptroller.allocation.declared import profile_of, rules_of
+from comptroller.allocation.declared import profile_of, route_of, rules_of
 from comptroller.allocation.snapshot import (
-    BackendRule,
     Demand,
     HostedPool,
     LocalPool,
@@ -251,32 +250,9 @@ def _route(
 ) -> Route:
     namespace, policy_name = policy_key.split("/", 1)
     router = label_value(router_name(policy_name, restricted=is_restricted(spec)))
-    slo, value, data, quality = spec.slo, spec.value, spec.data, spec.quality
-    backends = [
-        BackendRule(f"{namespace}/{one.pool}", 1.0 if one.pass_rate is None else float(one.pass_rate))
-        for one in spec.backends
-    ]
-    return Route(
-        key=f"{policy_key}/{spec.name}",
-        name=spec.name,
-        policy=policy_key,
-        backends=tuple(one for one in backends if one.pool in present),
-        demand=_demand(policy_key, spec, settings, measured, routers.get((namespace, router), 0)),
-        time_to_first_token_ms=float((slo and slo.time_to_first_token_ms) or settings.defaults.time_to_first_token_ms),
-        time_per_output_token_ms=float(
-            (slo and slo.time_per_output_token_ms) or settings.defaults.time_per_output_token_ms
-        ),
-        percentile=(slo.percentile if slo else 95) / 100,
-        minimum_pass_rate=float(quality.minimum_pass_rate) if quality else 0.0,
-        usd_per_solved_task=float(value.usd_per_solved_task)
-        if value and value.usd_per_solved_task is not None
-        else None,
-        usd_per_second=float(value.usd_per_second) if value and value.usd_per_second is not None else 0.0,
-        jurisdictions=tuple(data.jurisdictions) if data else (),
-        perimeters=tuple(one.value for one in data.perimeters) if data else (),
-        priority=spec.priority,
-        on_overload=spec.on_overload,
-    )
+    demand = _demand(policy_key, spec, settings, measured, routers.get((namespace, router), 0))
+    route = route_of(policy_key, spec, settings.defaults, demand)
+    return replace(route, backends=tuple(one for one in route.backends if one.pool in present))
 
 
 def _demand(policy: str, spec: RouteSpec, settings: Settings, measured: Measurements, routers: int) -> Demand:

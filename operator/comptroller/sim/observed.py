@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from comptroller.allocation.declared import rules_of
+from comptroller.allocation.declared import route_of, rules_of
 from comptroller.allocation.snapshot import (
-    BackendRule,
     Demand,
     HostedPool,
     LocalPool,
@@ -26,7 +25,6 @@ from comptroller.allocation.snapshot import (
     StartingReplica,
     Unknown,
 )
-from comptroller.api.routingpolicy import Route as RouteSpec
 from comptroller.sim.engine import Stepped, steps_of
 from comptroller.sim.fleet import Fleet
 from comptroller.sim.policy import PoolSignal, View
@@ -223,32 +221,12 @@ class Observer:
 
 def _base_routes(stage: Stage) -> tuple[Route, ...]:
     specs = {f"{key}/{one.name}": one for key, policy in stage.policies.items() for one in policy.routes}
-    return tuple(_base_route(specs[true.key], row, stage) for row, true in enumerate(stage.world.routes))
-
-
-def _base_route(spec: RouteSpec, row: int, stage: Stage) -> Route:
-    true = stage.world.routes[row]
-    namespace = true.policy.split("/", 1)[0]
-    value, data, quality = spec.value, spec.data, spec.quality
-    return Route(
-        key=true.key,
-        name=spec.name,
-        policy=true.policy,
-        backends=tuple(
-            BackendRule(f"{namespace}/{one.pool}", 1.0 if one.pass_rate is None else float(one.pass_rate))
-            for one in spec.backends
-        ),
-        demand=Demand(Unknown("not measured yet"), true.input_tokens, true.output_tokens),
-        time_to_first_token_ms=true.time_to_first_token_ms,
-        time_per_output_token_ms=true.time_per_output_token_ms,
-        percentile=true.percentile,
-        minimum_pass_rate=float(quality.minimum_pass_rate) if quality else 0.0,
-        usd_per_solved_task=float(value.usd_per_solved_task)
-        if value and value.usd_per_solved_task is not None
-        else None,
-        usd_per_second=float(value.usd_per_second) if value and value.usd_per_second is not None else 0.0,
-        jurisdictions=tuple(data.jurisdictions) if data else (),
-        perimeters=tuple(one.value for one in data.perimeters) if data else (),
-        priority=spec.priority,
-        on_overload=spec.on_overload,
+    return tuple(
+        route_of(
+            true.policy,
+            specs[true.key],
+            stage.settings.defaults,
+            Demand(Unknown("not measured yet"), true.input_tokens, true.output_tokens),
+        )
+        for true in stage.world.routes
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from comptroller.allocation.capacity import replica_capacity
-from comptroller.allocation.declared import profile_of
+from comptroller.allocation.declared import objective_of, pass_rate_of, profile_of
 from comptroller.api.modelpool import ModelPoolSpec, Perimeter
 from comptroller.api.routingpolicy import DataRules, Route, RoutingPolicySpec
 from comptroller.api.settings import Settings
@@ -144,22 +144,13 @@ def _gpus_each(scenario: Scenario, route: Route, client: ClientTrace) -> float:
         pool = next((one for key, one in scenario.pools.items() if key.endswith(f"/{backend.pool}")), None)
         if pool is None or pool.local is None or pool.local.accelerator.class_ != wanted:
             continue
-        first_ms, each_ms, percentile = _objective(route, scenario.spec.settings)
+        first_ms, each_ms, percentile = objective_of(route, scenario.spec.settings.defaults)
         profile = profile_of(pool, gpu_classes[wanted])
         found = replica_capacity(
             profile, client.input_tokens, client.output_tokens, first_ms, each_ms, percentile
         ).requests_per_second
         best.append(max(1, pool.local.accelerator.count) / found)
     return min(best, default=1.0)
-
-
-def _objective(route: Route, settings: Settings) -> tuple[float, float, float]:
-    slo, defaults = route.slo, settings.defaults
-    return (
-        float((slo and slo.time_to_first_token_ms) or defaults.time_to_first_token_ms),
-        float((slo and slo.time_per_output_token_ms) or defaults.time_per_output_token_ms),
-        (slo.percentile if slo else 95) / 100,
-    )
 
 
 def _with_data_rules(scenario: Scenario, chosen: list[_Chosen]) -> list[_Chosen]:
@@ -275,14 +266,14 @@ def _route(
     one: _Chosen, scenario: Scenario, local: Sequence[TrueLocalPool], hosted: Sequence[TrueHostedPool]
 ) -> TrueRoute:
     namespace, route, client = one.policy.split("/", 1)[0], one.route, one.client
-    named = {f"{namespace}/{backend.pool}": float(backend.pass_rate or 1) for backend in reversed(route.backends)}
+    named = {f"{namespace}/{backend.pool}": pass_rate_of(backend) for backend in reversed(route.backends)}
     inside = [pool for pool in local if pool.key in named and _allowed(route, pool.jurisdiction, pool.perimeter)]
     leaves = route.data is None or not route.data.perimeters or Perimeter.EXTERNAL in route.data.perimeters
     outside = [
         pool for pool in hosted if leaves and pool.key in named and _allowed(route, pool.jurisdiction, pool.perimeter)
     ]
     of_tier = [pool for pool in hosted if pool.key in named]
-    first_ms, each_ms, percentile = _objective(route, scenario.spec.settings)
+    first_ms, each_ms, percentile = objective_of(route, scenario.spec.settings.defaults)
     reference, cheapest = _prices(outside, of_tier, client)
     return TrueRoute(
         key=f"{one.policy}/{route.name}",

@@ -82,6 +82,13 @@ def test_penalties_are_parts_of_the_hosted_prices() -> None:
     assert by_ways[1].missed_usd == pytest.approx(us)
 
 
+def test_a_pass_rate_of_zero_is_not_one() -> None:
+    text = FLEET.replace("PERTURBATIONS", "[]").replace("RULES", "{}").replace("LIMITS", "")
+    found = parse_scenario(text.replace("{pool: us}", '{pool: us, passRate: "0"}'), Path())
+    (route,) = build_stage(found, trace(1.0)).world.routes
+    assert route.pass_rates == {"ai/own": 1.0, "ai/us": 0.0, "ai/eu": 1.0}
+
+
 @pytest.mark.parametrize("name", ["reference", "azure", "mooncake"])
 def test_the_examples_can_be_run(name: str) -> None:
     found = load_scenario(EXAMPLES / f"{name}.yaml")
