@@ -24,7 +24,7 @@ from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import LocalPool, Snapshot
 from comptroller.api.modelpool import ModelPoolSpec, Provider
-from comptroller.api.routingpolicy import Route, RoutingPolicySpec
+from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
 from comptroller.api.settings import Settings
 from comptroller.render.policy import policy_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
@@ -114,6 +114,13 @@ def route_specs(draw: st.DrawFn, name: str, pools: list[str]) -> dict[str, Any]:
     )  # fmt: skip
     made: dict[str, Any] = {"name": name, "backends": [{"pool": one.split("/")[1]} for one in named]}
     made["onOverload"] = draw(st.sampled_from(["spill", "spill", "queue", "reject"]))
+    if draw(st.booleans()):
+        judge = draw(st.sampled_from(pools)).split("/")[1]
+        made["evaluator"] = {
+            "pool": judge, "sampleRatio": "0.1", "rubric": "It is right.", "escalateOnFail": draw(st.booleans()),
+        }  # fmt: skip
+    if draw(st.booleans()):
+        made["shadow"] = {"pool": draw(st.sampled_from(pools)).split("/")[1], "sampleRatio": "0.02"}
     return made | ({"data": rules} if rules else {})
 
 
@@ -406,6 +413,30 @@ def test_a_forbidden_pool_is_refused_however_well_its_entry_is_made(fleet: Fleet
                 if one.plan.kind == "restricted" and not stays and fleet.allows(spec, pool):
                     continue  # an open route on the router that reaches less: nothing leaves
                 assert one.audit(fleet, {**one.config, "model_list": [*others, made]}), (pool, spec.name)
+
+
+@few
+@given(fleets())
+def test_a_judge_or_shadow_that_may_not_see_the_data_is_refused(fleet: Fleet) -> None:
+    """An entry that is perfect for its pool, as judge or shadow of every route that does not name it so, or may not."""
+    routers = rendered(fleet)
+    for one in routers:
+        for entry in (entry for each in routers for entry in each.config["model_list"]):
+            pool = entry["model_info"]["id"].rpartition("/")[0]
+            for spec in fleet.policy.routes:
+                for role, named in (("judge", spec.evaluator), ("shadow", spec.shadow)):
+                    stays = spec.data is not None and bool(spec.data.perimeters)
+                    named_so = named is not None and pool == f"ai/{named.pool}"
+                    asked = fleet.policy.routes[0].model_copy(
+                        update={"data": spec.data, "backends": [Backend(pool=pool.split("/")[1])]}
+                    )
+                    if named_so and fleet.allows(asked, pool) and (one.plan.kind == "restricted" or not stays):
+                        continue
+                    made, name = copy.deepcopy(entry), f"{role}:{spec.name}"
+                    made["model_name"], made["model_info"]["id"] = name, f"{pool}/{name}"
+                    made["litellm_params"]["extra_headers"] = {"x-comptroller-route": spec.name}
+                    others = [each for each in one.config["model_list"] if each["model_info"] != made["model_info"]]
+                    assert one.audit(fleet, {**one.config, "model_list": [*others, made]}), (pool, name)
 
 
 @few

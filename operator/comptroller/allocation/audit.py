@@ -100,6 +100,27 @@ def pair_violations(
     yield from _data_rules(field, route, spec)
 
 
+def may_see(
+    field: str, role: str, namespace: str, route: Route, pool: str, pools: Mapping[str, ModelPoolSpec]
+) -> Iterator[Violation]:
+    """What is wrong with a pool that gets a route's requests: as a backend (role ""), as its judge or as its shadow.
+    Whoever sees a request is bound by the data rules; who only watches need not be a backend."""
+    if role == "":
+        yield from pair_violations(field, namespace, route, pool, pools)
+        return
+    watching = {"judge": route.evaluator, "shadow": route.shadow}.get(role)
+    if watching is None or pool != f"{namespace}/{watching.pool}" or pool not in pools:
+        yield Violation(field, f"{pool} is no {role} of route {route.name}")
+        return
+    yield from _data_rules(field, route, pools[pool])
+
+
+def watched_by(route: Route) -> list[tuple[str, str]]:
+    """Role and name of each pool that a route names beside its backends."""
+    named = (("judge", route.evaluator), ("shadow", route.shadow))
+    return [(role, one.pool) for role, one in named if one is not None]
+
+
 def _data_rules(field: str, route: Route, pool: ModelPoolSpec) -> Iterator[Violation]:
     """The sovereignty check from the raw specs."""
     if route.data is None:

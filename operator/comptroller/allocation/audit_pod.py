@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from comptroller.allocation.audit import Violation, pair_violations
+from comptroller.allocation.audit import Violation, may_see, watched_by
 from comptroller.allocation.audit_router import own_keys
 from comptroller.allocation.audit_section import KEYS_FOLDER, Kind
 from comptroller.api.modelpool import ModelPoolSpec
@@ -52,8 +52,8 @@ def audit_router_pod(
     mine = [
         pools[key]
         for route in policy.routes
-        for backend in route.backends
-        if (key := f"{namespace}/{backend.pool}") in pools and not [*pair_violations("", namespace, route, key, pools)]
+        for role, pool in (*(("", one.pool) for one in route.backends), *watched_by(route))
+        if (key := f"{namespace}/{pool}") in pools and not [*may_see("", role, namespace, route, key, pools)]
     ]
     found = [
         Violation(f"pod.{key}", "is nothing that a router's pod may have") for key in sorted({*pod} - _POD, key=str)
@@ -125,10 +125,10 @@ def audit_egress(
     if "Egress" not in (spec.get("policyTypes") or ()) or not isinstance(spec.get("egress"), list):
         return [Violation("networkPolicy", "nothing keeps the restricted router inside")]
     ports = {
-        one.pool: pool.local.engine.port
+        name: pool.local.engine.port
         for route in policy.routes
-        for one in route.backends
-        if (pool := pools.get(f"{namespace}/{one.pool}")) is not None and pool.local is not None
+        for name in (*(one.pool for one in route.backends), *(one for _, one in watched_by(route)))
+        if (pool := pools.get(f"{namespace}/{name}")) is not None and pool.local is not None
     }
     found: list[Violation] = []
     for index, rule in enumerate(spec["egress"]):

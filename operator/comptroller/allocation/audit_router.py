@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from comptroller.allocation.audit import Violation, pair_violations, stays_inside
+from comptroller.allocation.audit import Violation, may_see, stays_inside
 from comptroller.allocation.audit_section import Kind, is_amount, own_section
 from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
@@ -148,7 +148,8 @@ def _entry(
         yield Violation(field, "the entry lacks model_name, model_info.id or litellm_params")
         return
     place, pool, claimed = ([*identity.split("/", 2), "", ""])[:3]
-    route = next((one for one in policy.routes if one.name == name), None)
+    role, _, served = name.rpartition(":")
+    route = next((one for one in policy.routes if one.name == served), None)
     spec = pools.get(f"{place}/{pool}")
     if route is None or claimed != name:
         yield Violation(f"{field}.model_name", f"{name} is not the route that its id {identity} speaks of")
@@ -160,14 +161,14 @@ def _entry(
         yield Violation(f"{field}.{key}", "is nothing that an entry may have")
     for key in sorted({*entry["model_info"]} - {"id", "allowed_fails"}, key=str):
         yield Violation(f"{field}.model_info.{key}", "is nothing that an entry may have")
-    yield from pair_violations(f"{field}.model_info.id", namespace, route, f"{place}/{pool}", pools)
+    yield from may_see(f"{field}.model_info.id", role, namespace, route, f"{place}/{pool}", pools)
     if kind == "open" and stays_inside(route):
         yield Violation(field, f"route {name} must stay inside and may not be on a router with a way out")
     if kind == "restricted" and spec.hosted is not None:
         yield Violation(field, f"a restricted router may not know the hosted pool {pool}")
     field = f"{field}.litellm_params"
     yield from _parameters(field, parameters, route, spec)
-    yield from _model(f"{field}.model", parameters.get("model"), route, pool, spec)
+    yield from _model(f"{field}.model", parameters.get("model"), route, pool, spec, watches=role != "")
     yield from _address(f"{field}.api_base", parameters.get("api_base"), namespace, pool, spec, kind)
     yield from _keys(field, parameters, spec, secrets)
 
@@ -196,12 +197,14 @@ def _parameters(field: str, parameters: Mapping[str, Any], route: Route, spec: M
         yield Violation(f"{field}.{given}", f"{most} is above spec.hosted.limits.maxConcurrency, {limit}")
 
 
-def _model(field: str, model: Any, route: Route, pool: str, spec: ModelPoolSpec) -> Iterator[Violation]:
-    """The prefix decides which provider is asked; the rest which model."""
+def _model(
+    field: str, model: Any, route: Route, pool: str, spec: ModelPoolSpec, *, watches: bool
+) -> Iterator[Violation]:
+    """The prefix decides which provider is asked; the rest which model: who judges or shadows has no adapter."""
     if spec.hosted is not None:
         may = {f"{_SPOKEN[spec.hosted.provider]}/{spec.model.name}"}
     else:
-        named = [one.adapter for one in route.backends if one.pool == pool]
+        named = [one.adapter for one in route.backends if one.pool == pool] if not watches else [None]
         may = {f"hosted_vllm/{adapter or spec.model.name}" for adapter in named}
     if not isinstance(model, str) or model not in may:
         yield Violation(field, f"{model!r} is not what pool {pool} serves for route {route.name}")

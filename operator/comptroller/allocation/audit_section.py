@@ -8,14 +8,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from comptroller.allocation.audit import Violation
+from comptroller.allocation.audit import Violation, watched_by
+from comptroller.allocation.audit_watching import watching
 from comptroller.api.routingpolicy import RoutingPolicySpec
 
 Kind = Literal["open", "restricted"]
 KEYS_FOLDER = "/etc/comptroller/keys/"
 
 _SECTION = frozenset(("policy", "kind", "routes", "tenants", "elsewhere", "limits"))
-_ROUTE = frozenset(("name", "workflow", "step", "shed_ratio", "waits"))
+_ROUTE = frozenset(("name", "workflow", "step", "shed_ratio", "waits", "evaluator", "shadow"))
 _TENANT = frozenset(("name", "keys", "routes"))
 _LIMIT = frozenset(("pool", "max_concurrency", "assured"))
 
@@ -39,6 +40,7 @@ def own_section(section: Any, policy: RoutingPolicySpec, kind: Kind, name: str) 
     if sorted(asked, key=str) != sorted(wanted, key=str):
         yield Violation("x_comptroller.tenants", "are not the tenants of the policy with their routes")
     yield from _routes(shed, policy)
+    yield from watching(routes, policy, name.split("/", 1)[0])
     yield from _places(limits, elsewhere, policy, name.split("/", 1)[0])
 
 
@@ -56,6 +58,7 @@ def _places(
 ) -> Iterator[Violation]:
     known = {one.name for one in policy.routes}
     used = {f"{namespace}/{backend.pool}" for route in policy.routes for backend in route.backends}
+    used |= {f"{namespace}/{pool}" for route in policy.routes for _, pool in watched_by(route)}
     for one in limits:
         if not _is_limit(one, used, known):
             yield Violation("x_comptroller.limits", f"{one} is no limit of a pool that a route may use")

@@ -61,6 +61,7 @@ class RoutePlan:
     reason: Reason
     message: str
     latency_seconds: Mapping[str, float] = field(default_factory=dict)  # pool -> mean, of pools with a share
+    pass_rates: Mapping[str, float] = field(default_factory=dict)  # pool -> share of tasks it solves, of all named
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def route_plan(outcome: Outcome, route: Route, shares: Mapping[str, float]) -> R
         reason=reason,
         message=f"{_message(outcome, route, shares, reason)}{_quality(outcome, route)}.",
         latency_seconds={pool: pairs[pool].latency_seconds for pool in sorted(shares)},
+        pass_rates={rule.pool: rule.pass_rate for rule in sorted(route.backends, key=lambda one: one.pool)},
     )
 
 

@@ -72,6 +72,7 @@ def policy_stalls(namespace: str, policy: RoutingPolicySpec, pools: Mapping[str,
         if there and not permitted:
             stalls.append(_nobody(place, route, there))
         stalls += _unreachable_quality(place, route, permitted)
+        stalls += _forbidden_watchers(place, namespace, route, pools)
     return stalls
 
 
@@ -134,6 +135,26 @@ def _nobody(place: str, route: Route, there: list[tuple[Backend, ModelPoolSpec]]
         remedy = f"Add a local pool {add}"
     message = f"{place}.data allows {allows}, but its backends are {are}. {remedy}."
     return Stall(Reason.NO_PERMITTED_BACKEND, f"{place}.data", message)
+
+
+def _forbidden_watchers(
+    place: str, namespace: str, route: Route, pools: Mapping[str, ModelPoolSpec]
+) -> Iterator[Stall]:
+    """Who judges answers or shadows requests sees the data, so the data rules hold for it like for a backend."""
+    for part, watching in (("evaluator", route.evaluator), ("shadow", route.shadow)):
+        spec = pools.get(f"{namespace}/{watching.pool}") if watching is not None else None
+        if watching is None or spec is None or _permitted(route, spec):
+            continue
+        law = list(route.data.jurisdictions) if route.data else []
+        distance = [one.value for one in route.data.perimeters] if route.data else []
+        rules = [f"perimeters [{', '.join(distance)}]"] if distance else []
+        rules += [f"jurisdictions [{', '.join(law)}]"] if law else []
+        field, does = f"{place}.{part}.pool", "judge its answers" if part == "evaluator" else "see its requests"
+        hosted = ", a hosted API" if spec.hosted is not None else ""
+        where = f"{spec.location.perimeter.value} in {spec.location.jurisdiction}{hosted}"
+        text = f"{field} is {watching.pool}, which is {where}, but {place}.data allows {' and '.join(rules)} only."
+        remedy = f"Name a pool that may {does}, or remove {place}.{part}."
+        yield Stall(Reason.NO_PERMITTED_BACKEND, field, f"{text} {remedy}")
 
 
 def _unreachable_quality(place: str, route: Route, permitted: list[tuple[Backend, ModelPoolSpec]]) -> Iterator[Stall]:

@@ -106,6 +106,21 @@ def test_a_hosted_model_without_a_price() -> None:
     ]
 
 
+def test_a_judge_and_a_shadow_outside_of_what_the_data_rules_allow() -> None:
+    one = route_spec("chat", "qwen3-32b", data={"perimeters": ["onPremises"]})
+    one["evaluator"] = {"pool": "claude", "sampleRatio": "0.1", "rubric": "good"}
+    one["shadow"] = {"pool": "claude", "sampleRatio": "0.1"}
+    rules = "but spec.routes[0].data allows perimeters [onPremises] only."
+    assert stalls(one, claude=hosted_spec()) == [
+        (
+            Reason.NO_PERMITTED_BACKEND,
+            f"spec.routes[0].{part}.pool is claude, which is external in US, a hosted API, {rules} "
+            f"Name a pool that may {does}, or remove spec.routes[0].{part}.",
+        )
+        for part, does in (("evaluator", "judge its answers"), ("shadow", "see its requests"))
+    ]
+
+
 def test_a_minimum_pass_rate_that_nobody_reaches() -> None:
     one = {
         "name": "chat",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
 from comptroller.render.errors import RenderError
 from comptroller.render.names import child_name
 from comptroller.render.pool import pool_address
+from comptroller.render.router.evaluation import evaluator_of, everybody, shadow_of
 from comptroller.render.router.limits import nowhere_else, planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
 
@@ -199,6 +200,8 @@ class _Builder:
             cache_ttl=cache.ttl if cache and cache.ttl != "auto" else None,
             waits=route.on_overload == "queue"
             or (route.on_overload == "spill" and bool(backends) and all(one.inside for one in backends)),
+            evaluator=evaluator_of(route, plan, self._watching(route, restricted, routers)),
+            shadow=shadow_of(route, self._watching(route, restricted, routers)),
         )
 
     def first(self, route: Route) -> dict[str, float]:
@@ -220,7 +223,7 @@ class _Builder:
         behind."""
         found = set()
         for route in routes:
-            for backend in route.backends:
+            for backend in everybody(route):
                 pool = self.pools.get(f"{self.namespace}/{backend.pool}")
                 if pool is not None and pool.local is not None and permits(route, pool):
                     found.add((backend.pool, pool.local.engine.port))
@@ -232,7 +235,7 @@ class _Builder:
         names = {
             backend.pool
             for route in routes
-            for backend in route.backends
+            for backend in everybody(route)
             if self._usable(route, backend, restricted=False)
         }
         found = (_key(name, self.pools[f"{self.namespace}/{name}"]) for name in sorted(names))
@@ -251,6 +254,18 @@ class _Builder:
         if pool is None or key not in self.states or not permits(route, pool):
             return False
         return not (restricted and pool.hosted is not None)
+
+    def _watching(self, route: Route, restricted: bool, routers: int) -> Callable[[str], RouterBackend | None]:
+        """Gives a pool that judges or shadows the route; None where it may not, or has no replica."""
+
+        def given(name: str) -> RouterBackend | None:
+            key, backend = f"{self.namespace}/{name}", Backend(pool=name)
+            usable = self._usable(route, backend, restricted=restricted)
+            if not usable or (self.pools[key].local is not None and not self.states[key].serving):
+                return None
+            return self._backend(key, backend, THOUSAND, 1, routers)
+
+        return given
 
     def _reserve(
         self, route: Route, plan: RoutePlan | None, usable: Mapping[str, Backend], weights: Mapping[str, int]

@@ -77,7 +77,7 @@ def pool_limits(
         if route in staying:
             kept[pool] = kept.get(pool, 0.0) + number
     found = []
-    for pool in sorted({one.pool for route in routes for one in route.backends} & places.keys()):
+    for pool in sorted({one.pool for route in routes for one in route.everybody()} & places.keys()):
         total, stay = totals.get(pool, 0.0), kept.get(pool, 0.0)
         using = [f"{prefix}/{one.name}" for one in routes if any(backend.pool == pool for backend in one.backends)]
         mine = {key: planned.get((key, pool), 0.0) for key in using}

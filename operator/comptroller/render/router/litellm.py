@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -31,6 +32,7 @@ from comptroller.render.errors import RenderError
 from comptroller.render.labels import POLICY, ROUTER, labels, router_selector, with_users
 from comptroller.render.network_policy import restricted_router_network_policy
 from comptroller.render.pod_disruption_budget import pod_disruption_budget
+from comptroller.render.router.litellm_watching import watching_models, watching_section
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute
 from comptroller.render.security import container_security, pod_security
 from comptroller.render.service import service
@@ -92,7 +94,9 @@ def litellm_children(
 def litellm_config(plan: RouterPlan) -> str:
     """`config.yaml`: LiteLLM's own sections, and `x_comptroller` for the plugin."""
     config = {
-        "model_list": [entry for route in plan.routes for entry in _entries(plan, route)],
+        "model_list": [
+            entry for route in plan.routes for entry in (*_entries(plan, route), *_watching_entries(plan, route))
+        ],
         "router_settings": {
             "routing_strategy": "simple-shuffle",
             "enable_weighted_failover": True,
@@ -132,6 +136,7 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
                 "step": one.step,
                 "shed_ratio": one.shed_ratio,
                 "waits": one.waits,
+                **watching_section(one),
             }
             for one in plan.routes
         ],
@@ -159,6 +164,17 @@ def _entries(plan: RouterPlan, route: RouterRoute) -> list[dict[str, Any]]:
             }
         )
     return entries
+
+
+def _watching_entries(plan: RouterPlan, route: RouterRoute) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_name": name,
+            "litellm_params": _params(plan, replace(route, cache_breakpoints=()), backend, 1),
+            "model_info": {"id": f"{backend.pool}/{name}", "allowed_fails": 2},
+        }
+        for name, backend in watching_models(route)
+    ]
 
 
 def _params(plan: RouterPlan, route: RouterRoute, backend: RouterBackend, weight: float) -> dict[str, Any]:

@@ -37,6 +37,26 @@ class RouterBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterEvaluator:
+    """Who judges answers of a route. No client can ask it: it has a model name of its own that is no route."""
+
+    judge: RouterBackend
+    sample_ratio: float
+    rubric: str
+    escalate_on_fail: bool
+    structured: bool  # whether the judge's API keeps to a JSON schema
+    ascending: tuple[str, ...]  # the route's pools, least pass rate first: whom to ask when an answer fails
+
+
+@dataclass(frozen=True, slots=True)
+class RouterShadow:
+    """Who answers a copy of some requests of a route, unseen by the client."""
+
+    backend: RouterBackend
+    sample_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class RouterRoute:
     """One model name that clients ask for."""
 
@@ -48,6 +68,13 @@ class RouterRoute:
     cache_breakpoints: tuple[str, ...] = ()  # tools, system, lastMessage: where hosted caches break
     cache_ttl: str | None = None  # 5m or 1h; None: the provider's default
     waits: bool = False  # where all its pools are full: in the engine's queue, instead of a 429
+    evaluator: RouterEvaluator | None = None
+    shadow: RouterShadow | None = None
+
+    def everybody(self) -> tuple[RouterBackend, ...]:
+        """Its backends, and who judges and shadows it."""
+        judge = (self.evaluator.judge,) if self.evaluator is not None else ()
+        return (*self.backends, *judge, *((self.shadow.backend,) if self.shadow is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,13 @@ def narrowed_policy(
 
 def _narrowed_route(route: Route, now: Route | None, namespace: str, pools: Mapping[str, ModelPoolSpec]) -> Route:
     rules = [route] if now is None else [route, now]
+    watching = {
+        part: one
+        if one is not None and _left(Backend(pool=one.pool), rules, pools.get(f"{namespace}/{one.pool}"))
+        else None
+        for part, one in (("evaluator", route.evaluator), ("shadow", route.shadow))
+    }
+    route = route.model_copy(update=watching)
     left = [one for one in route.backends if _left(one, rules, pools.get(f"{namespace}/{one.pool}"))]
     if not left or now is None or now.data is None:
         return route.model_copy(update={"backends": left})
@@ -104,7 +111,7 @@ def _stays(
     rules: Mapping[str, Sequence[Route]],
     pools: Mapping[str, ModelPoolSpec],
 ) -> bool:
-    of_route = rules.get(entry["model_name"], ())
+    of_route = rules.get(entry["model_name"].rpartition(":")[2], ())  # also who judges or shadows it
     pool = pools.get(entry["model_info"]["id"].rpartition("/")[0])
     if pool is None or not _permitted(of_route, pool):
         return False
