@@ -17,9 +17,8 @@ from math import inf
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Pair, Problem
 from comptroller.allocation.snapshot import LocalPool, Snapshot
-from comptroller.sim.baselines.mean_demand import History
-from comptroller.sim.baselines.scaled_pools import ScaledPools
-from comptroller.sim.policy import Orders, View
+from comptroller.sim.baselines.autoscaler import Autoscaler
+from comptroller.sim.policy import View
 
 NOBODY_FACTOR = 10.0  # what a request is worth that nobody outside may answer, in times the dearest other
 
@@ -37,31 +36,22 @@ class GreedyParameters:
     fullness: float = 0.0
 
 
-class Greedy:
+class Greedy(Autoscaler[GreedyParameters]):
     """A fleet dealt out anew each tick."""
 
     name = "greedy"
+    default = GreedyParameters()
 
-    def __init__(self, parameters: GreedyParameters | None = None) -> None:
-        self.parameters = parameters or GreedyParameters()
-        self._pools = ScaledPools(self.parameters, self.parameters.down_seconds)
-
-    def observe_history(self, history: History) -> None:
-        """For the ceilings."""
-        self._pools.observe_history(history)
-
-    def decide(self, view: View) -> Orders:
+    def recommend(self, view: View, snapshot: Snapshot, problem: Problem) -> None:
         """Dealt out for the demand as measured; pools whose demand is partly unknown keep what they have."""
-        snapshot, problem = self._pools.begin(view)
         rates = {key: self._rate(problem, key) for key in problem.routes}
-        room = Room(snapshot, problem, {pool.key: self._pools.range_of(pool) for pool in snapshot.local_pools})
+        room = Room(snapshot, problem, {pool.key: self.pools.range_of(pool) for pool in snapshot.local_pools})
         for key in sorted(rates, key=lambda one: (-problem.routes[one].priority, -_saving(problem, one), one)):
             room.fill(problem.pairs[key], rates[key] or 0.0)
         for pool in snapshot.local_pools:
             blind = any(rates[pair.route] is None for pair in problem.by_pool[pool.key])
-            count = self._pools.wanted[pool.key] if blind else room.replicas[pool.key]
-            self._pools.recommend(pool, view.at_seconds, count)
-        return self._pools.orders(snapshot, problem)
+            count = self.pools.wanted[pool.key] if blind else room.replicas[pool.key]
+            self.pools.recommend(pool, view.at_seconds, count)
 
     def _rate(self, problem: Problem, route: str) -> float | None:
         demand = problem.routes[route].demand

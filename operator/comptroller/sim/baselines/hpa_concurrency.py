@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from comptroller.allocation.problem import Problem
+from comptroller.allocation.snapshot import LocalPool
+from comptroller.sim.baselines.autoscaler import PoolAutoscaler
 from comptroller.sim.baselines.horizontal import TOLERANCE, desired_replicas
-from comptroller.sim.baselines.mean_demand import History
-from comptroller.sim.baselines.scaled_pools import ScaledPools, batch_at_capacity, measured
-from comptroller.sim.policy import Orders, View
+from comptroller.sim.baselines.scaled_pools import batch_at_capacity
+from comptroller.sim.policy import PoolSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +33,14 @@ class HpaConcurrencyParameters:
     fullness: float = 0.0
 
 
-class HpaConcurrency:
+class HpaConcurrency(PoolAutoscaler[HpaConcurrencyParameters]):
     """One HPA per pool."""
 
     name = "hpa-concurrency"
+    default = HpaConcurrencyParameters()
 
-    def __init__(self, parameters: HpaConcurrencyParameters | None = None) -> None:
-        self.parameters = parameters or HpaConcurrencyParameters()
-        self._pools = ScaledPools(self.parameters, self.parameters.down_seconds)
-
-    def observe_history(self, history: History) -> None:
-        """For the ceilings."""
-        self._pools.observe_history(history)
-
-    def decide(self, view: View) -> Orders:
-        """Each pool by its own requests in flight."""
-        snapshot, problem = self._pools.begin(view)
-        for pool in snapshot.local_pools:
-            if (signal := measured(view.signals, pool.key)) is None:
-                continue
-            target = max(1.0, self.parameters.target * batch_at_capacity(problem, pool.key, self._pools.plans))
-            total, current = signal.in_flight + signal.waiting, self._pools.wanted[pool.key]
-            wanted = desired_replicas(current, total, target, self.parameters.tolerance)
-            self._pools.recommend(pool, view.at_seconds, wanted)
-        return self._pools.orders(snapshot, problem)
+    def wanted(self, pool: LocalPool, signal: PoolSignal, problem: Problem) -> int:
+        """By its own requests in flight."""
+        target = max(1.0, self.parameters.target * batch_at_capacity(problem, pool.key, self.pools.plans))
+        total, current = signal.in_flight + signal.waiting, self.pools.wanted[pool.key]
+        return desired_replicas(current, total, target, self.parameters.tolerance)

@@ -16,10 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from comptroller.allocation.problem import Problem
+from comptroller.allocation.snapshot import LocalPool
+from comptroller.sim.baselines.autoscaler import PoolAutoscaler
 from comptroller.sim.baselines.horizontal import TOLERANCE, desired_replicas
-from comptroller.sim.baselines.mean_demand import History
-from comptroller.sim.baselines.scaled_pools import ScaledPools, measured
-from comptroller.sim.policy import Orders, View
+from comptroller.sim.baselines.scaled_pools import Pace
+from comptroller.sim.policy import PoolSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +39,19 @@ class KedaQueueParameters:
     fullness: float = 3.0
 
 
-class KedaQueue:
+class KedaQueue(PoolAutoscaler[KedaQueueParameters]):
     """One ScaledObject per pool."""
 
     name = "keda-queue"
+    default = KedaQueueParameters()
 
-    def __init__(self, parameters: KedaQueueParameters | None = None) -> None:
-        self.parameters = parameters or KedaQueueParameters()
-        self._pools = ScaledPools(self.parameters, self.parameters.down_seconds)
+    def pace(self) -> Pace:
+        """With a policy for scale-downs."""
+        return Pace(self.parameters.down_seconds, down_part=self.parameters.down_part)
 
-    def observe_history(self, history: History) -> None:
-        """For the ceilings."""
-        self._pools.observe_history(history)
-
-    def decide(self, view: View) -> Orders:
-        """Each pool by its own queue; one replica stays while anything runs or waits."""
-        snapshot, problem = self._pools.begin(view)
-        for pool in snapshot.local_pools:
-            if (signal := measured(view.signals, pool.key)) is None:
-                continue
-            current = self._pools.wanted[pool.key]
-            wanted = desired_replicas(current, signal.waiting, self.parameters.threshold, self.parameters.tolerance)
-            active = signal.waiting > 0.0 or signal.in_flight > 0.0
-            self._pools.recommend(pool, view.at_seconds, max(wanted, int(active)), self.parameters.down_part)
-        return self._pools.orders(snapshot, problem)
+    def wanted(self, pool: LocalPool, signal: PoolSignal, problem: Problem) -> int:
+        """By its own queue; one replica stays while anything runs or waits."""
+        current = self.pools.wanted[pool.key]
+        wanted = desired_replicas(current, signal.waiting, self.parameters.threshold, self.parameters.tolerance)
+        active = signal.waiting > 0.0 or signal.in_flight > 0.0
+        return max(wanted, int(active))

@@ -14,10 +14,11 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
+from comptroller.allocation.problem import Problem
 from comptroller.allocation.snapshot import LocalPool
-from comptroller.sim.baselines.mean_demand import History
-from comptroller.sim.baselines.scaled_pools import ScaledPools, batch_at_capacity, measured
-from comptroller.sim.policy import Orders, View
+from comptroller.sim.baselines.autoscaler import PoolAutoscaler
+from comptroller.sim.baselines.scaled_pools import Pace, batch_at_capacity
+from comptroller.sim.policy import PoolSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +34,39 @@ class KubeAiParameters:
     fullness: float = 0.0
 
 
-class KubeAi:
+class KubeAi(PoolAutoscaler[KubeAiParameters]):
     """One Model per pool."""
 
     name = "kubeai"
+    default = KubeAiParameters()
 
     def __init__(self, parameters: KubeAiParameters | None = None) -> None:
-        self.parameters = parameters or KubeAiParameters()
-        self._pools = ScaledPools(self.parameters, 0.0)
+        super().__init__(parameters)
         self._active: dict[str, deque[float]] = {}
         self._fewer: dict[str, int] = {}
 
-    def observe_history(self, history: History) -> None:
-        """For the ceilings."""
-        self._pools.observe_history(history)
+    def pace(self) -> Pace:
+        """No window: its delay counts wishes (`_after_delay`)."""
+        return Pace(0.0)
 
-    def decide(self, view: View) -> Orders:
-        """Each pool by the moving average of its active requests."""
-        snapshot, problem = self._pools.begin(view)
-        for pool in snapshot.local_pools:
-            if (signal := measured(view.signals, pool.key)) is None:
-                continue
-            ticks = max(1, math.ceil(self.parameters.window_seconds / self._pools.elapsed_seconds))
-            seen = self._active.setdefault(pool.key, deque([0.0] * ticks))
-            seen.append(signal.in_flight + signal.waiting)
-            while len(seen) > ticks:
-                seen.popleft()
-            target = max(1.0, self.parameters.target * batch_at_capacity(problem, pool.key, self._pools.plans))
-            wanted = math.ceil(sum(seen) / ticks / target - 1e-9)
-            self._pools.recommend(pool, view.at_seconds, self._after_delay(pool, wanted))
-        return self._pools.orders(snapshot, problem)
+    def wanted(self, pool: LocalPool, signal: PoolSignal, problem: Problem) -> int:
+        """By the moving average of its active requests."""
+        ticks = max(1, math.ceil(self.parameters.window_seconds / self.pools.elapsed_seconds))
+        seen = self._active.setdefault(pool.key, deque([0.0] * ticks))
+        seen.append(signal.in_flight + signal.waiting)
+        while len(seen) > ticks:
+            seen.popleft()
+        target = max(1.0, self.parameters.target * batch_at_capacity(problem, pool.key, self.pools.plans))
+        return self._after_delay(pool, math.ceil(sum(seen) / ticks / target - 1e-9))
 
     def _after_delay(self, pool: LocalPool, wanted: int) -> int:
         """The current count until fewer have been wanted often enough in a row."""
-        low, high = self._pools.range_of(pool)
-        current, bounded = self._pools.wanted[pool.key], min(max(wanted, low), high)
+        low, high = self.pools.range_of(pool)
+        current, bounded = self.pools.wanted[pool.key], min(max(wanted, low), high)
         if bounded >= current:
             self._fewer[pool.key] = 0
             return bounded
-        if self._fewer.get(pool.key, 0) < math.ceil(self.parameters.down_seconds / self._pools.elapsed_seconds):
+        if self._fewer.get(pool.key, 0) < math.ceil(self.parameters.down_seconds / self.pools.elapsed_seconds):
             self._fewer[pool.key] = self._fewer.get(pool.key, 0) + 1
             return current
         return bounded

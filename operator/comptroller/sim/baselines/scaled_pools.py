@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from comptroller.allocation.decision import RoutePlan
@@ -22,8 +22,8 @@ from comptroller.sim.baselines.routing import BestRoutes, MeasuredSpeeds, Routed
 from comptroller.sim.policy import Orders, PoolSignal, View
 
 
-class ScalingParameters(Protocol):
-    """What every autoscaler's parameters have."""
+class Bounds(Protocol):
+    """Between which counts a pool may be, and how full its replicas."""
 
     @property
     def minimum(self) -> int:
@@ -43,12 +43,21 @@ class ScalingParameters(Protocol):
         """0: the operator's routing. Else the gateway's list (`local_first`) with this limit per replica."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast replicas may come and go: the windows of `horizontal.Stabiliser`, and the part of the replicas that may
+    go in a minute."""
+
+    down_seconds: float
+    up_seconds: float = 0.0
+    down_part: float = 1.0
+
+
 class ScaledPools:
     """Wanted replicas by pool, moved one recommendation at a time."""
 
-    def __init__(self, parameters: ScalingParameters, down_seconds: float, up_seconds: float = 0.0) -> None:
-        self.bounds = parameters
-        self.down_seconds, self.up_seconds = down_seconds, up_seconds
+    def __init__(self, bounds: Bounds, pace: Pace) -> None:
+        self.bounds, self.pace = bounds, pace
         self.wanted: dict[str, int] = {}
         self.plans: Mapping[str, RoutePlan] = {}
         self._stabilisers: dict[str, Stabiliser] = {}
@@ -100,17 +109,16 @@ class ScaledPools:
         low = max(pool.minimum, min(self.bounds.minimum, most))
         return low, max(low, most)
 
-    def recommend(self, pool: LocalPool, at_seconds: float, recommended: int, down_part: float = 1.0) -> None:
-        """Moves a pool towards a recommendation, as far as bounds, windows and policies allow; `down_part` is the part
-        of the replicas that may go in a minute."""
+    def recommend(self, pool: LocalPool, at_seconds: float, recommended: int) -> None:
+        """Moves a pool towards a recommendation, as far as bounds and pace allow."""
         low, high = self.range_of(pool)
         current = self.wanted[pool.key]
-        stabiliser = self._stabilisers.setdefault(pool.key, Stabiliser(self.down_seconds, self.up_seconds))
+        stabiliser = self._stabilisers.setdefault(pool.key, Stabiliser(self.pace.down_seconds, self.pace.up_seconds))
         settled = stabiliser.settled(at_seconds, current, min(max(recommended, low), high))
         if settled > current:
             self.wanted[pool.key] = grown(current, settled, self.elapsed_seconds)
         else:
-            self.wanted[pool.key] = shrunk(current, settled, self.elapsed_seconds, down_part)
+            self.wanted[pool.key] = shrunk(current, settled, self.elapsed_seconds, self.pace.down_part)
 
     def orders(self, snapshot: Snapshot, problem: Problem, *, spill: bool = True) -> Orders:
         """The wanted replicas with their routing."""

@@ -27,10 +27,10 @@ from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.snapshot import LocalPool, Snapshot
 from comptroller.api.settings import Settings
-from comptroller.sim.baselines.mean_demand import History
+from comptroller.sim.baselines.autoscaler import Autoscaler
 from comptroller.sim.baselines.routing import rate_of
-from comptroller.sim.baselines.scaled_pools import ScaledPools
-from comptroller.sim.policy import Orders, View
+from comptroller.sim.baselines.scaled_pools import Pace
+from comptroller.sim.policy import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +58,34 @@ class _Variant:
     cost: float
 
 
-class Wva:
+class Wva(Autoscaler[WvaParameters]):
     """Replicas by model; the operator's routing, so that what does not fit goes to the APIs."""
 
     name = "wva-spill"
-    spill = True
+    default = WvaParameters()
 
     def __init__(self, parameters: WvaParameters | None = None) -> None:
-        self.parameters = parameters or WvaParameters()
-        self._pools = ScaledPools(self.parameters, self.parameters.down_seconds, self.parameters.up_seconds)
+        super().__init__(parameters)
         self._unit_costs = {key: float(one.price_usd) for key, one in Settings().gpu_classes.items()}
 
-    def observe_history(self, history: History) -> None:
-        """For the ceilings."""
-        self._pools.observe_history(history)
+    def pace(self) -> Pace:
+        """One window down, one up."""
+        return Pace(self.parameters.down_seconds, self.parameters.up_seconds)
 
-    def decide(self, view: View) -> Orders:
+    def recommend(self, view: View, snapshot: Snapshot, problem: Problem) -> None:
         """Demand over capacity, model by model; then the GPUs."""
-        snapshot, problem = self._pools.begin(view)
         targets: dict[str, int] = {}
         demands: dict[str, float] = {}
         for model in sorted({pool.model for pool in snapshot.local_pools}):
             variants = self._variants(problem, model)
             demand = _demand(problem, [one.pool.key for one in variants])
-            current = {one.pool.key: self._pools.wanted[one.pool.key] for one in variants}
+            current = {one.pool.key: self.pools.wanted[one.pool.key] for one in variants}
             if demand is not None:
                 current = self._model_targets(variants, demand, current)
             targets |= current
             demands[model] = demand or 0.0
         for key, count in self._within_gpus(snapshot, problem, targets).items():
-            self._pools.recommend(problem.local[key], view.at_seconds, count)
-        return self._pools.orders(snapshot, problem, spill=self.spill)
+            self.pools.recommend(problem.local[key], view.at_seconds, count)
 
     def _variants(self, problem: Problem, model: str) -> list[_Variant]:
         found = []
@@ -105,7 +102,7 @@ class Wva:
         supply = sum(targets[one.pool.key] * one.capacity for one in variants)
         needed = demand / self.parameters.scale_up_threshold - supply
         for one in variants if needed > 0.0 else ():
-            _, high = self._pools.range_of(one.pool)
+            _, high = self.pools.range_of(one.pool)
             added = max(0, min(math.ceil(needed / one.capacity - 1e-9), high - targets[one.pool.key]))
             targets[one.pool.key] += added
             needed -= added * one.capacity
@@ -113,7 +110,7 @@ class Wva:
                 break
         spare = supply - demand / self.parameters.scale_down_boundary
         for one in sorted(variants, key=lambda v: (-v.cost, v.capacity)) if spare > 0.0 else ():
-            low, _ = self._pools.range_of(one.pool)
+            low, _ = self.pools.range_of(one.pool)
             removed = max(0, min(math.floor(spare / one.capacity + 1e-9), targets[one.pool.key] - low))
             targets[one.pool.key] -= removed
             spare -= removed * one.capacity
@@ -132,9 +129,9 @@ class Wva:
             asked = sum(result[key] * problem.local[key].gpus_per_replica for key in members)
             if budget is None or asked <= budget:
                 continue
-            floors = {key: self._pools.range_of(problem.local[key])[0] for key in members}
+            floors = {key: self.pools.range_of(problem.local[key])[0] for key in members}
             if not self.parameters.rescale:
-                floors = {key: min(result[key], self._pools.wanted[key]) for key in members}
+                floors = {key: min(result[key], self.pools.wanted[key]) for key in members}
             sizes = {key: problem.local[key].gpus_per_replica for key in members}
             result |= dealt({key: result[key] for key in members}, floors, sizes, int(budget))
         return result
@@ -144,10 +141,8 @@ class WvaWithoutSpill(Wva):
     """The same replicas; what does not fit waits in the engines."""
 
     name = "wva"
+    default = WvaParameters(fullness=2.0)
     spill = False
-
-    def __init__(self, parameters: WvaParameters | None = None) -> None:
-        super().__init__(parameters or WvaParameters(fullness=2.0))
 
 
 def mixed_capacity(problem: Problem, pool: str) -> float:
