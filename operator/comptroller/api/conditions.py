@@ -45,7 +45,6 @@ class Reason(StrEnum):
     ROUTED = "Routed"
     WARM = "Warm"
     WARMING = "Warming"
-    STARTING = "Starting"
     AVAILABLE = "Available"
     STALE = "Stale"
     UNREACHABLE = "Unreachable"

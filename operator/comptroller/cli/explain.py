@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from comptroller.cli.cluster import ClusterError, ask, bold, current_namespace, faint, fetch
 from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import MODEL_POOL, ROUTING_POLICY, KubeDict, Resource
-from comptroller.report.explain import Explanation, explain_policy, explain_pool
+from comptroller.report.explain import Explanation, as_text, explain_policy, explain_pool
 from comptroller.runtime.clock import now_datetime
 
 WORDS: Mapping[str, Resource] = {
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         print(json.dumps(explanation.data, indent=2))
     else:
-        print(_shown(explanation))
+        print(as_text(explanation, bold, faint), end="")
     return 0
 
 
@@ -109,8 +109,3 @@ async def _missing(
     if not same:
         return f"{text}There is no {resource.kind} in the whole cluster: apply one first, see examples/."
     return f"{text}Elsewhere there are: {'; '.join(same[:10])}."
-
-
-def _shown(explanation: Explanation) -> str:
-    lines = [f"  {faint(f'{one.label:<5}')} {one.text}" for one in explanation.lines]
-    return "\n".join([bold(explanation.title), *lines])

@@ -19,7 +19,6 @@ from comptroller.kube.resources import BY_KIND, KubeDict, Resource
 
 FIELD_MANAGER = "comptroller"
 APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 PAGE = 500
 

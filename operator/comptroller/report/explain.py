@@ -7,7 +7,7 @@ stands in the status, and what a route permits in its spec.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from comptroller.report.explain_data import leaving_text, restricted_routes
 from comptroller.report.explain_sentences import clock, else_text, entry_text, figure, gpu_text, until_text
 
 Item = Mapping[str, Any]
+Style = Callable[[str], str]
 
 LATEST = 3  # entries of the ledger that are printed
 _CHANGE = re.compile(r"^(\d+ -> \d+|Stays at \d+): ")
@@ -94,9 +95,10 @@ def explain_policy(policy: Item, pools: Sequence[Item], now: datetime) -> Explan
     return Explanation(_policy_title(policy, totals), tuple(lines), data)
 
 
-def as_text(explanation: Explanation) -> str:
-    """The title and its lines, as the terminal shows them without colours."""
-    return "\n".join([explanation.title, *(f"  {one.label:<5} {one.text}" for one in explanation.lines)]) + "\n"
+def as_text(explanation: Explanation, bold: Style = str, faint: Style = str) -> str:
+    """The title and its lines, as the terminal shows them; without styles as a file or a pipe gets them."""
+    lines = [f"  {faint(f'{one.label:<5}')} {one.text}" for one in explanation.lines]
+    return "\n".join([bold(explanation.title), *lines]) + "\n"
 
 
 def pool_sentences(pool: Item, now: datetime) -> str:

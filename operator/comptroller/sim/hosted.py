@@ -19,7 +19,6 @@ from comptroller.sim.stage import Asked
 from comptroller.sim.world import Floats, Ints, World
 
 FAILURES_BEFORE_COOLDOWN = 3  # LiteLLM with allowed_fails 2
-CACHE_STEPS_OF_SHARE = 20
 
 
 class HostedApis:

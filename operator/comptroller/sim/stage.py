@@ -39,10 +39,6 @@ class Asked:
     client: ClientTrace
     factor: float
 
-    @property
-    def mean_requests_per_second(self) -> float:
-        return float(self.client.requests_per_second.mean()) * self.factor
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -289,7 +285,6 @@ def _route(
         time_to_first_token_ms=first_ms,
         time_per_output_token_ms=each_ms,
         percentile=percentile,
-        on_overload=route.on_overload,
         blocked_usd=BLOCKED_FACTOR * reference,
         missed_usd=MISSED_FACTOR * cheapest,
         best_cached_ratio=client.reuse(86400.0, 1.0) if client.reuse else 0.0,

@@ -86,8 +86,7 @@ class TrueHostedPool:
 class TrueRoute:
     """A route as it really is. `key` is namespace/policy/route.
 
-    `permitted` are the pools that its policy names and its data rules allow (hosted ones only where a way out exists);
-    `inside_only` says that the route never leaves although a hosted pool were permitted (onOverload queue or reject).
+    `permitted` are the pools that its policy names and its data rules allow (hosted ones only where a way out exists).
     """
 
     key: str
@@ -101,14 +100,9 @@ class TrueRoute:
     time_to_first_token_ms: float
     time_per_output_token_ms: float
     percentile: float
-    on_overload: str
     blocked_usd: float  # the penalty of one request that nobody answered
     missed_usd: float  # the penalty of one answer outside its objective
     best_cached_ratio: float = 0.0  # the share of the prompt that an endlessly warm hosted cache would find
-
-    @property
-    def inside_only(self) -> bool:
-        return self.on_overload != "spill"
 
 
 @dataclass(frozen=True, slots=True)

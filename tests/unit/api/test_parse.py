@@ -16,7 +16,6 @@ from comptroller.api.kinds import KINDS
 from comptroller.api.modelpool import ModelPoolStatus
 from comptroller.api.parse import SpecError, parse_spec
 from comptroller.api.schema import object_schema, walk
-from comptroller.api.summary import pool_summary
 from tests.unit.api.examples import FULL, STATUS
 from tests.unit.api.objects import REMOVED, changed, get
 from tests.unit.api.refusals import BETWEEN_FIELDS, KIND_OF, SPEC_BOUNDS, Refusal
@@ -198,15 +197,3 @@ def test_a_status_is_written_in_plain_notation_with_six_digits() -> None:
     )
     written = json.loads(status.model_dump_json(by_alias=True, exclude_none=True))["economics"]
     assert written == {"usdPerHour": "14.102", "utilisation": "1.3", "usdPerMillionTokens": "0.0000001"}
-
-
-def test_a_pool_is_told_in_one_line() -> None:
-    assert pool_summary(STATUS["local"]()) == {
-        "want": "4",
-        "ready": "2",
-        "warm": "2",
-        "utilisation": "107%",
-        "usdPerMillionTokens": "0.19",
-    }
-    assert pool_summary({"modelClass": "hosted"}) == {"want": "-", "ready": "-", "warm": "-", "utilisation": "-"}
-    assert pool_summary({"modelClass": "h100", "replicas": {"desired": 0}}) == {"want": "0"}

@@ -21,7 +21,7 @@ def route(name: str = "chat", **changes: Any) -> TrueRoute:
     one = TrueRoute(
         key=f"ai/policy/{name}", name=name, policy="ai/policy", tier="one", permitted=("ai/own", "ai/api"),
         pass_rates={}, input_tokens=1000.0, output_tokens=250.0, time_to_first_token_ms=800.0,
-        time_per_output_token_ms=30.0, percentile=0.95, on_overload="spill",
+        time_per_output_token_ms=30.0, percentile=0.95,
         blocked_usd=10 * API_USD, missed_usd=API_USD,
     )  # fmt: skip
     return replace(one, **changes)

@@ -59,7 +59,7 @@ def test_the_busiest_clients_become_copies_of_the_template() -> None:
 
 def test_the_load_is_the_gpus_that_the_demand_needs_over_those_that_are_there() -> None:
     at = build_stage(scenario(), trace(1.0, 2.0), load=0.5)
-    rates = [one.mean_requests_per_second for one in at.asked]
+    rates = [one.client.requests_per_second.mean() * one.factor for one in at.asked]
     assert rates[1] / rates[0] == pytest.approx(2.0)
     assert sum(rates) == pytest.approx(0.5 * 8 * 7.908, rel=1e-3)  # a replica answers 7.908 requests/s in time
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from comptroller.api.summary import usd
-
 
 def decimal_text(value: float) -> str:
     """Three significant digits without an exponent, as the API's decimal strings ask: 0.00012345 -> 0.000123."""
@@ -31,8 +29,13 @@ def ratio_text(value: float | None) -> str | None:
 
 
 def usd_text(value: float) -> str:
-    """US dollars as people read them, without the sign: 14.10, 0.0021."""
-    return usd(Decimal(decimal_text(value))) or "0"
+    """US dollars as people read them, without the sign: two decimals from 0.10 upwards, else two significant digits.
+
+    >>> [usd_text(value) for value in (14.1, 0.19, 0.0021, 0.0)]
+    ['14.10', '0.19', '0.0021', '0.00']
+    """
+    amount = Decimal(decimal_text(value))
+    return f"{amount:.2f}" if not amount or amount >= Decimal("0.1") else format(Decimal(f"{amount:.1e}"), "f")
 
 
 def percent(value: float) -> str:
