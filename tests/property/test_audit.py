@@ -25,7 +25,7 @@ from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import LocalPool, Snapshot
 from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
-from comptroller.api.settings import Settings
+from comptroller.api.settings import RedisSettings, Settings
 from comptroller.render.policy import policy_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
 from comptroller.render.router.plan import RouterPlan
@@ -34,6 +34,9 @@ from tests.unit.allocation.build import hosted, local, route, snapshot
 few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 NAME = "ai/policy"
+REDIS = RedisSettings.model_validate(
+    {"url": "redis://redis.shared:6379/0", "passwordSecretRef": {"name": "redis", "key": "password"}}
+)
 HOLD, PAUSE = {"comptroller.dev/hold-replicas": "2"}, {"comptroller.dev/paused": "true"}
 
 
@@ -131,8 +134,12 @@ def fleets(draw: st.DrawFn) -> Fleet:
         {"name": "all", "keysSecretRef": {"name": "all-keys"}},
         {"name": "some", "keysSecretRef": {"name": "some-keys"}, "routes": ["route0"]},
     ]
+    tenants[0]["budget"] = draw(st.sampled_from([None, {"usd": "10.50", "period": "day", "timeZone": "Europe/Rome"}]))
+    whole = draw(st.sampled_from([None, {"usd": "900", "period": "month", "onExhausted": "reject"}]))
     asked = [draw(route_specs(f"route{index}", sorted(pools))) for index in range(draw(st.integers(1, 3)))]
-    policy = RoutingPolicySpec.model_validate({"routes": asked, "tenants": draw(st.sampled_from([[], tenants]))})
+    policy = RoutingPolicySpec.model_validate(
+        {"routes": asked, "tenants": draw(st.sampled_from([[], tenants])), "budget": whole}
+    )
     annotations = {key: draw(st.sampled_from([{}, {}, {}, HOLD, PAUSE])) for key in sorted(pools)}
     world = snapshot(
         *(_pool(draw, key, spec, annotations[key]) for key, spec in pools.items()),
@@ -232,8 +239,8 @@ class Rendered:
         config = self.config if config is None else config
         kind, secrets = self.plan.kind, secrets_of(pod)
         return [
-            *audit_router_config(fleet.policy, fleet.pools, kind, config, secrets, name=NAME),
-            *audit_router_pod(fleet.policy, fleet.pools, kind, pod, name=NAME),
+            *audit_router_config(fleet.policy, fleet.pools, kind, config, secrets, name=NAME, redis=REDIS),
+            *audit_router_pod(fleet.policy, fleet.pools, kind, pod, name=NAME, redis=REDIS),
         ]
 
 
@@ -244,7 +251,7 @@ def rendered(fleet: Fleet) -> list[Rendered]:
         else BackendState(TokenPrices(Decimal(3)), 0, _limit(fleet.pools[pool.key]))
         for pool in (*fleet.snapshot.local_pools, *fleet.snapshot.hosted_pools)
     }
-    plans = build_plans("policy", "ai", fleet.policy, fleet.pools, states, fleet.decision.routes)
+    plans = build_plans("policy", "ai", fleet.policy, fleet.pools, states, fleet.decision.routes, redis=REDIS)
     children = policy_children(plans, fleet.policy, {"uid": "1", "name": "policy"}, Settings())
     found = []
     for plan in plans:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from comptroller.allocation.decision import RoutePlan
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
-from comptroller.render.router.plan import PoolLimit, RouterPlan
+from comptroller.render.router.plan import PoolLimit, RouterBudget, RouterPlan, RouterRedis
 
 from .stubs import Upstream
 
@@ -128,3 +128,14 @@ def with_places(plan: RouterPlan, pool: str, places: int, **assured: int) -> Rou
     name = f"inference/{pool}"
     limits = [PoolLimit(name, places, tuple(assured.items())) if one.pool == name else one for one in plan.limits]
     return replace(plan, limits=tuple(limits))
+
+
+def with_budget(plan: RouterPlan, *budgets: RouterBudget, redis: str | None = None) -> RouterPlan:
+    """The plan with these budgets, counted together in a Redis if one is given."""
+    return replace(plan, budgets=budgets, redis=None if redis is None else RouterRedis(redis))
+
+
+def budget(usd: str, on_exhausted: Literal["degrade", "reject", "alertOnly"], **more: Any) -> RouterBudget:
+    """A monthly budget of team-a, or of another tenant, or of the policy (None)."""
+    tenant = more.pop("tenant", "team-a")
+    return RouterBudget(tenant, usd, more.pop("period", "month"), "Europe/Berlin", on_exhausted, **more)

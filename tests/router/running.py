@@ -111,6 +111,8 @@ def running(
         "127.0.0.1",
         "--port",
         str(port),
+        "--state",
+        str(folder / "spending.json"),
     ]
     with (folder / "log").open("wb") as log:
         router.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)

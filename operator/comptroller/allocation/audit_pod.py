@@ -10,6 +10,7 @@ from comptroller.allocation.audit_router import own_keys
 from comptroller.allocation.audit_section import KEYS_FOLDER, Kind
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.api.settings import RedisSettings
 
 _ENVIRONMENT = frozenset(
     (
@@ -44,7 +45,13 @@ _ARGUMENTS = ["--config", "/etc/comptroller/router/config.yaml"]
 
 
 def audit_router_pod(
-    policy: RoutingPolicySpec, pools: Mapping[str, ModelPoolSpec], kind: Kind, pod: Mapping[str, Any], *, name: str
+    policy: RoutingPolicySpec,
+    pools: Mapping[str, ModelPoolSpec],
+    kind: Kind,
+    pod: Mapping[str, Any],
+    *,
+    name: str,
+    redis: RedisSettings | None = None,
 ) -> list[Violation]:
     """What a router's pod breaks: variables that are not known (a proxy would be a way around every address), keys of
     pools that no route may use, and client keys of one tenant in another's place. `pod` is the spec of its template."""
@@ -78,9 +85,15 @@ def audit_router_pod(
     if kind == "restricted" and secrets:
         found.append(Violation("env", f"a restricted router may hold no key, but its pod gets {', '.join(secrets)}"))
     for variable, secret in sorted(secrets.items()):
-        if secret not in own_keys(mine):
+        if secret not in own_keys(mine) and (variable, secret) != _redis_password(redis):
             found.append(Violation(f"pod.env[{variable}]", "is the key of no pool that the routes may use"))
     return [*found, *_tenant_mounts(policy, pod, containers)]
+
+
+def _redis_password(redis: RedisSettings | None) -> tuple[str, tuple[str, str]] | None:
+    """The variable and the Secret by which an open router may reach the settings' Redis."""
+    reference = redis.password_secret_ref if redis is not None else None
+    return None if reference is None else ("COMPTROLLER_REDIS_PASSWORD", (reference.name, reference.key))
 
 
 def secrets_of(pod: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -16,6 +16,7 @@ from comptroller.allocation.audit import Violation, may_see, stays_inside
 from comptroller.allocation.audit_section import Kind, is_amount, own_section
 from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
+from comptroller.api.settings import RedisSettings
 
 Secrets = Mapping[str, tuple[str, str]]
 """Environment variable of the router's pod -> the Secret and the key that it comes from."""
@@ -97,6 +98,7 @@ def audit_router_config(
     secrets: Secrets | None = None,
     *,
     name: str,
+    redis: RedisSettings | None = None,
 ) -> list[Violation]:
     """What a rendered LiteLLM configuration breaks; empty if nothing.
 
@@ -119,7 +121,9 @@ def audit_router_config(
         seen.add(identity or "")
         found += _entry(f"model_list[{index}]", entry, namespace, policy, pools, kind, secrets)
     found += _sections(rendered)
-    found += own_section(rendered.get("x_comptroller"), policy, kind, name)
+    asked = {str(one).rpartition("/")[0] for one in seen}
+    outside = {key for key in asked if key in pools and pools[key].hosted is not None}
+    found += own_section(rendered.get("x_comptroller"), policy, pools, kind, name, redis, outside)
     allowed = {f"model_list[{index}].litellm_params.{key}" for index in range(len(entries)) for key in _KEY_FIELDS}
     for path in _environment_reads(rendered, ""):
         if kind == "restricted":

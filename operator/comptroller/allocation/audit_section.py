@@ -9,20 +9,32 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from comptroller.allocation.audit import Violation, watched_by
+from comptroller.allocation.audit_budgets import own_budgets
 from comptroller.allocation.audit_watching import watching
+from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
+from comptroller.api.settings import RedisSettings
 
 Kind = Literal["open", "restricted"]
 KEYS_FOLDER = "/etc/comptroller/keys/"
 
-_SECTION = frozenset(("policy", "kind", "routes", "tenants", "elsewhere", "limits"))
 _ROUTE = frozenset(("name", "workflow", "step", "shed_ratio", "waits", "evaluator", "shadow"))
+_SECTION = frozenset(("policy", "kind", "routes", "tenants", "elsewhere", "limits", "budgets", "outside", "redis"))
 _TENANT = frozenset(("name", "keys", "routes"))
 _LIMIT = frozenset(("pool", "max_concurrency", "assured"))
 
 
-def own_section(section: Any, policy: RoutingPolicySpec, kind: Kind, name: str) -> Iterator[Violation]:
-    """What the section breaks. `name` is namespace/name of the policy."""
+def own_section(
+    section: Any,
+    policy: RoutingPolicySpec,
+    pools: Mapping[str, ModelPoolSpec],
+    kind: Kind,
+    name: str,
+    redis: RedisSettings | None,
+    asked_outside: AbstractSet[str],
+) -> Iterator[Violation]:
+    """What the section breaks. `name` is namespace/name of the policy, `redis` the settings', `asked_outside` the
+    hosted pools that the configuration has entries for."""
     try:
         routes, tenants, limits = (list(section.get(part) or ()) for part in ("routes", "tenants", "limits"))
         asked = [(str(one["name"]), one["keys"], one.get("routes")) for one in tenants]
@@ -42,6 +54,19 @@ def own_section(section: Any, policy: RoutingPolicySpec, kind: Kind, name: str) 
     yield from _routes(shed, policy)
     yield from watching(routes, policy, name.split("/", 1)[0])
     yield from _places(limits, elsewhere, policy, name.split("/", 1)[0])
+    yield from _outside(section.get("outside"), asked_outside, pools)
+    yield from own_budgets(section.get("budgets"), policy)
+    address = redis.url if redis is not None and kind == "open" else None
+    if section.get("redis") not in (None, address):
+        yield Violation("x_comptroller.redis", "is not the Redis of the settings, or has no business on this router")
+
+
+def _outside(named: Any, asked: AbstractSet[str], pools: Mapping[str, ModelPoolSpec]) -> Iterator[Violation]:
+    """A hosted pool that is not named here would be asked by those whose budget is spent."""
+    hosted = {key for key, pool in pools.items() if pool.hosted is not None}
+    texts = isinstance(named, list) and all(isinstance(one, str) for one in named)
+    if not texts or not asked <= {*named} <= hosted:
+        yield Violation("x_comptroller.outside", "are not the hosted pools that the routes use")
 
 
 def _routes(routes: Sequence[tuple[str, Any]], policy: RoutingPolicySpec) -> Iterator[Violation]:

@@ -235,6 +235,30 @@ class DefaultsSettings(Strict):
     )
 
 
+class SecretKeyRef(Strict):
+    """A key of a Secret in the namespace of each policy. The router's pod gets it; the operator never reads it."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
+    key: str = Field(min_length=1, max_length=253, description="Key in the Secret.")
+
+
+class RedisSettings(Strict):
+    """A Redis by which the processes of a router share what they have spent of a budget."""
+
+    url: str = Field(max_length=512, pattern=r"^rediss?://[^@\s]+$", description="Address, without user or password.")
+    password_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="Where the routers' pods get its password; absent: none is needed."
+    )
+
+
+class RouterSettings(Strict):
+    """What all routers have in common."""
+
+    redis: RedisSettings | None = Field(
+        default=None, description="Budgets are counted here together; absent: each router process has an even part."
+    )
+
+
 class Settings(Strict):
     """All settings of the operator."""
 
@@ -245,6 +269,7 @@ class Settings(Strict):
     amortisation: AmortisationSettings = Field(default_factory=AmortisationSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     defaults: DefaultsSettings = Field(default_factory=DefaultsSettings)
+    router: RouterSettings = Field(default_factory=RouterSettings)
     watch_namespaces: Annotated[list[str], Field(max_length=256)] = Field(
         default_factory=list, description="Namespaces that are watched; absent: all."
     )

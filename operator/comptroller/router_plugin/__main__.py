@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="the mounted LiteLLM configuration")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a server in a pod
     parser.add_argument("--port", type=int, default=4000)
+    parser.add_argument("--state", default=None, help="where the sums spent outlive a restart of the container")
     options = parser.parse_args()
 
     os.environ["LITELLM_MASTER_KEY"] = "sk-" + secrets.token_urlsafe(48)
@@ -34,12 +35,13 @@ def main() -> None:
 
     from .choice import choose_where_there_is_room
     from .gateway import Gateway
+    from .keep import Keeper
     from .live import Live, keep_wrong_requests_here
 
     keep_wrong_requests_here()
     choose_where_there_is_room()
     live = Live(config, options.config)
-    app.add_middleware(Gateway, live=live)
+    app.add_middleware(Gateway, live=live, keeper=Keeper(live.spending, options.state))
     arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]
     # longer than clients and load balancers keep an idle connection: else a request meets a connection that just closed
     arguments += ["--keepalive_timeout", str(KEEP_ALIVE_SECONDS), "--telemetry", "False"]

@@ -34,6 +34,8 @@ class Answer:
         self._finished = False
         self._left = False
         self._broke = False
+        self.refused: str | None = None  # the outcome, where what LiteLLM said was replaced by a refusal
+        self.pieces = 0  # of a stream; of a whole answer its bytes over four
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -42,6 +44,7 @@ class Answer:
             content = message.get("body", b"")
             if content and self._first is None:
                 self._first = self._clock()
+            self.pieces += content.count(b"data: {") if self._streamed else len(content) // 4
             if self._streamed:
                 message = {**message, "body": self._piece(content)}
             self._finished = self._finished or not message.get("more_body", False)
@@ -73,6 +76,12 @@ class Answer:
             return content
         return b"".join(event for event in events(content) if not only_usage(event))
 
+    @property
+    def produced(self) -> bool:
+        """Whether something of it has to be paid: of a failure only what has passed."""
+        outcome = self._outcome()
+        return outcome in ("ok", "disconnected") or (outcome == "error" and self._streamed and self.pieces > 0)
+
     def end(self) -> None:
         """Books the answer."""
         policy, tenant, route = self._admitted.policy, self._admitted.tenant, self._admitted.route
@@ -85,6 +94,8 @@ class Answer:
         metrics.REQUEST_SECONDS.labels(policy, route, self._pool).observe(self._clock() - self._arrived)
 
     def _outcome(self) -> str:
+        if self.refused is not None:
+            return self.refused
         if self._left:
             return "disconnected"
         if not self._finished or self._broke or self._status >= 500:

@@ -15,6 +15,7 @@ from typing import Any
 import litellm
 from litellm import router as litellm_router
 
+from .charge import CHARGE
 from .places import PLACE
 
 RETRY_AFTER_SECONDS = 1
@@ -30,12 +31,17 @@ def choose_where_there_is_room() -> None:
         place = PLACE.get()
         if place is None:
             return draw(resolve_model_alias, healthy_deployments, model, request_kwargs)
-        left = place.candidates(model, [one["model_info"]["id"] for one in healthy_deployments])
+        charge = CHARGE.get()
+        known = [one["model_info"]["id"] for one in healthy_deployments]
+        affordable = known if charge is None else charge.permitted(known)
+        left = place.candidates(model, affordable)
         if not left:
             raise everything_full(model)
         among = [one for one in healthy_deployments if one["model_info"]["id"] in left]
         chosen = draw(resolve_model_alias, among, model, request_kwargs)
         place.take(chosen["model_info"]["id"])
+        if charge is not None:
+            charge.take(chosen["model_info"]["id"])
         return chosen
 
     litellm_router.simple_shuffle = drawn

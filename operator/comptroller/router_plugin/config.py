@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from .budget import Budget
+
 
 class ConfigError(ValueError):
     """A configuration that must not be put into force; the message says what is wrong."""
@@ -54,6 +56,10 @@ class Config:
     limits: Mapping[str, int]  # pool -> requests in flight of all routes of this process
     assured: Mapping[str, int]  # deployment -> requests in flight that its route may have while the pool is full
     heights: Mapping[str, int]  # deployment -> requests in flight of its route alone
+    outside: frozenset[str]  # hosted pools
+    budgets: Sequence[Budget]
+    redis: str | None  # where budgets are counted together
+    answered_inside: frozenset[str]  # routes with at least one backend inside
 
     @classmethod
     def parse(cls, text: str) -> Config:
@@ -79,6 +85,7 @@ class Config:
             ]
             models = list(content["model_list"] or [])
             limits = list(section.get("limits") or [])
+            outside = frozenset(str(one) for one in section.get("outside") or [])
             return cls(
                 digest=hashlib.sha256(text.encode()).hexdigest()[:16],
                 policy=str(section["policy"]),
@@ -101,9 +108,19 @@ class Config:
                     for one in models
                     if one["litellm_params"].get("max_parallel_requests") is not None
                 },
+                outside=outside,
+                budgets=[Budget.parse(one) for one in section.get("budgets") or []],
+                redis=section.get("redis"),
+                answered_inside=frozenset(
+                    one["model_name"] for one in models if pool_of(one["model_info"]["id"]) not in outside
+                ),
             )
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
+
+    def inside(self, deployment: str) -> bool:
+        """Whether a deployment is a pool of ours."""
+        return pool_of(deployment) not in self.outside
 
 
 def _prices(params: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -20,4 +20,6 @@ class Refusal:
     def body(self) -> bytes:
         kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error"}
         kind = kinds.get(self.status, "invalid_request_error")
+        if self.code == "insufficient_quota":  # OpenAI's own word for it stands in both places
+            kind = self.code
         return json.dumps({"error": {"message": self.message, "type": kind, "param": None, "code": self.code}}).encode()

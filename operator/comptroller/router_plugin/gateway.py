@@ -12,8 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from . import guard, hooks, metrics
 from .answer import Answer, Send
+from .charge import CHARGE, Charge
 from .config import Config, Route, Tenant
 from .errors import Refusal
+from .keep import Keeper
 from .keys import presented_key
 from .live import Live
 from .places import PLACE, Place
@@ -37,10 +39,11 @@ class Gateway:
     and pass-through paths do not.
     """
 
-    def __init__(self, app: App, live: Live) -> None:
+    def __init__(self, app: App, live: Live, keeper: Keeper) -> None:
         self.app = app
         self.live = live
-        self._watch: asyncio.Task[None] | None = None
+        self._keeper = keeper
+        self._tasks: list[asyncio.Task[None]] = []
         hooks.bind(live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +59,9 @@ class Gateway:
 
         async def wrapped(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._watch = asyncio.create_task(self.live.watch())
+                self._tasks = [asyncio.create_task(one()) for one in (self.live.watch, self._keeper.run)]
+            elif message["type"] == "lifespan.shutdown.complete":
+                await self._keeper.close()
             await send(message)
 
         return wrapped
@@ -96,7 +101,9 @@ class Gateway:
         asked = None if isinstance(body, Refusal) else body.get("model")
         route = config.routes.get(asked) if isinstance(asked, str) else None
         outcome = decide(config, path, scope, body, tenant, route)
-        demand = not isinstance(outcome, Refusal) or outcome.outcome == "shed"
+        if tenant is not None and route is not None and not isinstance(outcome, Refusal):
+            outcome = self.live.spending.refusal(tenant.name, route.name) or outcome
+        demand = not isinstance(outcome, Refusal) or outcome.outcome in ("shed", "budget")
         metrics.REQUESTS.labels(
             config.policy,
             route.name if demand and route else metrics.UNKNOWN,
@@ -131,15 +138,20 @@ class Gateway:
         gone = asyncio.Event()
         listening = asyncio.create_task(listen(receive, answer, gone))
         place = Place(self.live.places)
-        mark = PLACE.set(place)
+        charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
+        mark, bill = PLACE.set(place), CHARGE.set(charge)
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
-                await self.app(forwarded(scope, path, content, admitted), replay(content, gone), answer.send)
+                await self.app(
+                    forwarded(scope, path, content, admitted), replay(content, gone), unless_spent(charge, answer)
+                )
             finally:
                 PLACE.reset(mark)
+                CHARGE.reset(bill)
                 place.close()
                 listening.cancel()
                 answer.end()
+                charge.close(produced=answer.produced, pieces=answer.pieces, book=hooks.usage.book)
 
 
 UNAUTHORIZED = Refusal(
@@ -307,6 +319,19 @@ async def respond(send: Send, status: int, content: bytes, kind: str, extra: dic
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": content})
+
+
+def unless_spent(charge: Charge, answer: Answer) -> Send:
+    """The answer's `send`, with the budget's own refusal in place of LiteLLM's where no backend could be paid."""
+
+    async def wrapped(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 429 and charge.refusal is not None:
+            answer.refused = charge.refusal.outcome
+            await refuse(answer.send, charge.refusal)
+        elif answer.refused is None:
+            await answer.send(message)
+
+    return wrapped
 
 
 async def refuse(send: Send, refusal: Refusal) -> None:

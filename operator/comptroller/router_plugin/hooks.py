@@ -11,6 +11,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
 from . import metrics
+from .charge import CHARGE, learn
 from .config import pool_of
 
 
@@ -49,6 +50,9 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         usage = getattr(response_obj, "usage", None) or (
             response_obj.get("usage") if isinstance(response_obj, Mapping) else None
         )
+        charge = CHARGE.get()
+        if charge is not None and not charge.settle(deployment):
+            return
         self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
 
     def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
@@ -68,6 +72,12 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
             metrics.TOKENS.labels(live.policy, route, pool, kind).inc(number)
         usd = (tokens_in - cached) * prices[0] + cached * prices[1] + tokens_out * prices[2]
         metrics.USD.labels(live.policy, route, tenant, pool).inc(usd)
+        learn(deployment, tokens_out)
+        spend(tenant, pool, usd)
+
+    def book(self, deployment: str, tenant: str, tokens_in: int, tokens_out: int) -> None:
+        """Books an answer that LiteLLM says nothing about, by what has passed."""
+        self.count(deployment, tenant, {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}, {})
 
 
 def _get(thing: Any, name: str, default: Any) -> Any:
@@ -84,6 +94,12 @@ def bind(live: Any) -> None:
     """Tells the books where the configuration in force is. LiteLLM creates nothing here: it only finds names."""
     global _source
     _source = live
+
+
+def spend(tenant: str, pool: str, usd: float) -> None:
+    """The one door for money: counts US dollars that were paid for a tenant against its budgets."""
+    if _source is not None:
+        _source.spending.spend(tenant, pool, usd)
 
 
 def current() -> Any:

@@ -18,6 +18,7 @@ from . import metrics
 from .config import Config, ConfigError
 from .keys import ANONYMOUS, KeyRing
 from .places import Places
+from .spending import Spending
 
 LOG = logging.getLogger("comptroller.router")
 POLL_SECONDS = 0.5
@@ -30,6 +31,7 @@ class Live:
         self.config = config
         self.keys = KeyRing(config.tenants)
         self.places = Places(config)
+        self.spending = Spending(config)
         self._path = Path(path)
         self._seen = config.digest
         self._tell(config)
@@ -66,6 +68,7 @@ class Live:
         self.keys = KeyRing(config.tenants)
         self.config = config
         self.places.adopt(config)
+        self.spending.adopt(config)
         self._tell(config)
         metrics.RELOADS.labels("applied").inc()
         LOG.info("configuration %s is in force", config.digest)

@@ -38,8 +38,8 @@ REQUESTS = Counter(
 )
 RESPONSES = Counter(
     "comptroller_router_responses_total",
-    "Answers by outcome: ok, client_error, overloaded, error, disconnected, and refusals: shed, unauthorized, "
-    "forbidden, unknown_route, refused, malformed.",
+    "Answers by outcome: ok, client_error, overloaded, error, disconnected, and refusals: shed, budget, "
+    "unauthorized, forbidden, unknown_route, refused, malformed.",
     ["policy", "route", "tenant", "pool", "outcome"],
 )
 TOKENS = Counter(
@@ -86,3 +86,19 @@ RELOADS = Counter(
     "Configurations that arrived: applied, or rejected (the last good one stays).",
     ["result"],
 )
+
+BUDGET = ["policy", "scope", "name", "sharing"]
+"""`scope` policy or tenant, with its `name`; `sharing` process: the sums of all routers add up, or redis: each tells
+the same one."""
+BUDGET_SPENT = Gauge("comptroller_router_budget_spent_usd", "US dollars spent in the present period.", BUDGET)
+BUDGET_LIMIT = Gauge("comptroller_router_budget_limit_usd", "US dollars that may be spent per period.", BUDGET)
+BUDGET_RESET = Gauge("comptroller_router_budget_reset_timestamp_seconds", "When the next period begins.", BUDGET)
+BUDGET_EXHAUSTED = Gauge("comptroller_router_budget_exhausted", "1 while nothing more may be spent.", BUDGET)
+BUDGET_RESETS = Counter("comptroller_router_budget_resets_total", "Periods that ended.", BUDGET[:3])
+BUDGET_SHARED = Gauge("comptroller_router_budget_shared", "1 while Redis answers, 0 while it does not.", ["policy"])
+
+
+def forget_budgets() -> None:
+    """Removes the series of budgets that may no longer be there."""
+    for gauge in (BUDGET_SPENT, BUDGET_LIMIT, BUDGET_RESET, BUDGET_EXHAUSTED, BUDGET_SHARED):
+        gauge.clear()

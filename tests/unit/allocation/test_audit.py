@@ -96,7 +96,16 @@ def config(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
         "router_settings": {"num_retries": 0},
         "litellm_settings": {"callbacks": ["router_plugin.hooks.usage"], "turn_off_message_logging": True},
         "general_settings": {"custom_auth": "router_plugin.hooks.authenticate"},
-        "x_comptroller": {"policy": "ai/policy", "kind": kind, "routes": [], "tenants": [], "elsewhere": {}},
+        "x_comptroller": {
+            "policy": "ai/policy",
+            "kind": kind,
+            "routes": [],
+            "tenants": [],
+            "elsewhere": {},
+            "outside": ["ai/api"] if kind == "open" else [],
+            "budgets": [],
+            "redis": None,
+        },
     }
 
 

@@ -12,9 +12,11 @@ from decimal import Decimal
 from comptroller.allocation.decision import RoutePlan
 from comptroller.api.modelpool import ModelPoolSpec, Perimeter
 from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
+from comptroller.api.settings import RedisSettings
 from comptroller.render.errors import RenderError
 from comptroller.render.names import child_name
 from comptroller.render.pool import pool_address
+from comptroller.render.router.budgets import with_budgets
 from comptroller.render.router.evaluation import evaluator_of, everybody, shadow_of
 from comptroller.render.router.limits import nowhere_else, planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
@@ -51,11 +53,13 @@ def build_plans(
     states: Mapping[str, BackendState],
     routes: Mapping[str, RoutePlan],
     current_replicas: Mapping[str, int] | None = None,
+    redis: RedisSettings | None = None,
 ) -> tuple[RouterPlan, ...]:
     """One plan for the open router and one for the restricted router, each only when it has a route.
 
     `pools` and `states` are keyed namespace/name, `routes` (of the decision) namespace/policy/route,
-    `current_replicas` by the name of the router Deployment, for hysteresis. A route without a `RoutePlan` (first start)
+    `current_replicas` by the name of the router Deployment, for hysteresis; `redis` is where open routers share
+    what they spend. A route without a `RoutePlan` (first start)
     goes to all its permitted local pools in equal shares, hosted ones in reserve. Pools that are unknown or without a
     state are left out.
     """
@@ -101,7 +105,7 @@ def build_plans(
                 limits=pool_limits(f"{namespace}/{name}", built, planned, places, replicas, staying, restricted=kind),
             )
         )
-    return tuple(plans)
+    return with_budgets(plans, spec, redis)
 
 
 def is_restricted(route: Route) -> bool:

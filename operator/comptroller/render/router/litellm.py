@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -41,6 +41,7 @@ CONFIG_FOLDER = "/etc/comptroller/router"
 PLUGIN_FOLDER = "/etc/comptroller/plugin"
 KEYS_FOLDER = "/etc/comptroller/keys"
 PLUGIN = "router_plugin"
+STATE_FILE = "/tmp/spending.json"  # noqa: S108 - in the pod; it outlives the container, not the pod
 PORT = 4000
 LEAVE_SERVICES_SECONDS = 5
 COOLDOWN_SECONDS = 5
@@ -149,6 +150,9 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
             for one in plan.tenants
         ],
         "elsewhere": dict(plan.elsewhere),
+        "outside": sorted({one.pool for route in plan.routes for one in route.everybody if not one.inside}),
+        "budgets": [asdict(one) for one in plan.budgets],
+        "redis": plan.redis.url if plan.redis else None,
     }
 
 
@@ -296,7 +300,7 @@ def _container(plan: RouterPlan, spec: RoutingPolicySpec, settings: Settings) ->
         "image": spec.router.image or settings.defaults.router_image,
         "imagePullPolicy": spec.router.image_pull_policy or settings.defaults.image_pull_policy,
         "command": ["python3", "-m", PLUGIN],
-        "args": ["--config", f"{CONFIG_FOLDER}/config.yaml", "--port", str(PORT)],
+        "args": ["--config", f"{CONFIG_FOLDER}/config.yaml", "--port", str(PORT), "--state", STATE_FILE],
         "env": _env(plan),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         # LiteLLM takes 320 MiB when idle and leaks slowly (BerriAI/litellm#27954): the limit ends a pod before the
@@ -332,7 +336,8 @@ def _env(plan: RouterPlan) -> list[dict[str, Any]]:
     if plan.kind == "restricted":
         return env
     keys = [
-        {"name": key.variable, "valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}} for key in plan.keys
+        {"name": key.variable, "valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
+        for key in (*plan.keys, *([plan.redis.password] if plan.redis and plan.redis.password else ()))
     ]
     return env + keys
 

@@ -99,6 +99,31 @@ class RouterTenant:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterBudget:
+    """US dollars that a tenant, or the whole policy, may spend per calendar period.
+
+    The budget is divided into `parts` equal parts, of which the counter of this router has `mine`: all that share a
+    counter have one, else each process has its own.
+    """
+
+    tenant: str | None  # None: the whole policy
+    usd: str  # decimal string, exact
+    period: Literal["hour", "day", "week", "month"]
+    time_zone: str
+    on_exhausted: Literal["degrade", "reject", "alertOnly"]
+    parts: int = 1
+    mine: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RouterRedis:
+    """Where the processes of an open router share what they have spent: sums and names, never a prompt."""
+
+    url: str
+    password: SecretMount | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouterPlan:
     """What one router Deployment does. `restricted` routers have no backend outside and no key at all."""
 
@@ -116,3 +141,5 @@ class RouterPlan:
         tuple[str, int], ...
     ] = ()  # (ModelPool in the namespace, port of its pods): what egress may reach
     limits: tuple[PoolLimit, ...] = ()  # local pools whose places are known
+    budgets: tuple[RouterBudget, ...] = ()
+    redis: RouterRedis | None = None  # None: each process counts for itself

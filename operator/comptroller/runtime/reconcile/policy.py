@@ -15,6 +15,7 @@ from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
+from comptroller.api.settings import RedisSettings
 from comptroller.apply.objects import NameTakenError
 from comptroller.kube.resources import CONFIG_MAP, MODEL_POOL, ROUTING_POLICY, KubeDict, ObjectKey
 from comptroller.observe.replicas import PoolReplicas
@@ -113,7 +114,9 @@ def plan_routers(
         for item in routers_of(context, context.store.get(ROUTING_POLICY, key) or {})
     }
     decided = picture.decision.routes if routes is None else routes
-    return build_plans(key[1], key[0], spec, usable_pools(picture), states, decided, current)
+    return build_plans(
+        key[1], key[0], spec, usable_pools(picture), states, decided, current, context.settings.router.redis
+    )
 
 
 def _backend_state(name: str, picture: Picture) -> BackendState:
@@ -141,7 +144,7 @@ async def _apply(
     namespace = live["metadata"]["namespace"]
     blind = is_blind(f"{namespace}/{live['metadata']['name']}", spec, picture.decision.routes)
     children = steadied(context.store, rendered, blind=blind)
-    if violations := audit(plans, spec, children, picture):
+    if violations := audit(plans, spec, children, picture, context.settings.router.redis):
         context.metrics.audit_refusals.inc()
         return (Stall(Reason.AUDIT_REFUSED, violations[0].field, " ".join(str(one) for one in violations)),)
     try:
@@ -158,7 +161,11 @@ async def _apply(
 
 
 def audit(
-    plans: Sequence[RouterPlan], spec: RoutingPolicySpec, children: Sequence[Mapping[str, Any]], picture: Picture
+    plans: Sequence[RouterPlan],
+    spec: RoutingPolicySpec,
+    children: Sequence[Mapping[str, Any]],
+    picture: Picture,
+    redis: RedisSettings | None,
 ) -> list[Violation]:
     """Has the independent auditor read what was rendered, router by router, before any of it is applied."""
     found = []
@@ -169,8 +176,8 @@ def audit(
         config = yaml.safe_load(named["ConfigMap"]["data"]["config.yaml"])
         template = named["Deployment"]["spec"]["template"]
         pod, labels = template["spec"], template["metadata"]["labels"]
-        found += audit_router_pod(spec, pools, plan.kind, pod, name=policy)
-        found += audit_router_config(spec, pools, plan.kind, config, secrets_of(pod), name=policy)
+        found += audit_router_pod(spec, pools, plan.kind, pod, name=policy, redis=redis)
+        found += audit_router_config(spec, pools, plan.kind, config, secrets_of(pod), name=policy, redis=redis)
         if plan.kind == "restricted":
             found += audit_egress(spec, pools, named.get("NetworkPolicy"), labels, name=policy)
     return found
