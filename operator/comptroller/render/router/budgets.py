@@ -45,7 +45,7 @@ def spends(plan: RouterPlan) -> bool:
     return any(
         Decimal(price) > 0
         for route in plan.routes
-        for one in route.everybody
+        for one in route.everybody()
         for price in (one.input_usd_per_token, one.cached_input_usd_per_token, one.output_usd_per_token)
     )
 

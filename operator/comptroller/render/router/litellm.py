@@ -150,7 +150,7 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
             for one in plan.tenants
         ],
         "elsewhere": dict(plan.elsewhere),
-        "outside": sorted({one.pool for route in plan.routes for one in route.everybody if not one.inside}),
+        "outside": sorted({one.pool for route in plan.routes for one in route.everybody() if not one.inside}),
         "budgets": [asdict(one) for one in plan.budgets],
         "redis": plan.redis.url if plan.redis else None,
     }
