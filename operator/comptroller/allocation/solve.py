@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
+from comptroller.allocation.branching import branch_and_bound
 from comptroller.allocation.cases import Case
 from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
@@ -18,8 +19,9 @@ from comptroller.allocation.programme import Programme, build_programme
 from comptroller.allocation.snapshot import Measurement, Rules
 from comptroller.allocation.validate import flaws, replica_flaws
 
-EXACT_BELOW = 24  # integers; up to here the optimum is proved in milliseconds
+EXACT_BELOW = 24  # integers; up to here the optimum is proved
 RELATIVE_GAP = 0.01
+SMALLEST_GAP_USD = 1e-7  # per hour
 SIZINGS = 2  # mixed-integer programmes of one decision, which share its time limit
 FIRST_FACTOR = 5  # the first decision has no plan to begin from, and nobody waits for it yet
 LINEAR_TIME_LIMIT_SECONDS = 10.0  # linear programmes end by themselves; without them there is no plan
@@ -171,13 +173,13 @@ def run(
 ) -> Solved | None:
     """Solves it on one thread (equal input, equal output), silently. None if no solution was found in time. `start` is
     a solution to begin from."""
-    solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
-    solver.setOptionValue("time_limit", float(time_limit_seconds))
+    if integer and start is None and 0 < len(programme.integer) <= EXACT_BELOW:
+        found = _branched(programme, time_limit_seconds)
+        if found is not None:
+            return found
+    solver = _solver(programme, integer=integer, time_limit_seconds=time_limit_seconds)
     solver.setOptionValue("mip_rel_gap", 0.0)
-    solver.setOptionValue("mip_abs_gap", max(absolute_gap_usd, 1e-7))
-    solver.passModel(_model(programme, integer=integer))
+    solver.setOptionValue("mip_abs_gap", max(absolute_gap_usd, SMALLEST_GAP_USD))
     if start is not None:
         known = highspy.HighsSolution()
         known.col_value = list(start)
@@ -189,6 +191,23 @@ def run(
     solution = solver.getSolution()
     duals = [] if integer else list(solution.row_dual)
     return Solved(list(solution.col_value), duals, float(info.objective_function_value), float(solver.getRunTime()))
+
+
+def _branched(programme: Programme, time_limit_seconds: float) -> Solved | None:
+    solver = _solver(programme, integer=False, time_limit_seconds=time_limit_seconds)
+    solver.setOptionValue("presolve", "off")  # it would forget the basis
+    columns = programme.integer
+    found = branch_and_bound(solver, columns, programme.lowers[columns], programme.uppers[columns], SMALLEST_GAP_USD)
+    return None if found is None else Solved(found.values, [], found.objective, float(solver.getRunTime()))
+
+
+def _solver(programme: Programme, *, integer: bool, time_limit_seconds: float) -> highspy.Highs:
+    solver = highspy.Highs()
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("time_limit", float(time_limit_seconds))
+    solver.passModel(_model(programme, integer=integer))
+    return solver
 
 
 def _model(programme: Programme, *, integer: bool) -> highspy.HighsLp:
