@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comptroller.allocation.limits import Bounds, held_load, held_places, held_use, hosted_limits, measure_of
-from comptroller.allocation.penalties import QUALITY_FACTOR, dearest_usd, effective_pass_rate
+from comptroller.allocation.penalties import QUALITY_FACTOR, effective_pass_rate
 from comptroller.allocation.problem import Problem
 
 TIE_BREAK = 1e-6  # of the dearest cost, times the rank of the pool: equal plans are told apart the same way always
@@ -32,6 +32,7 @@ class Block:
     routes: list[str]
     flows: dict[tuple[str, str], int]
     shed: dict[str, int]
+    shed_columns: Integers  # the same in the order of `routes`
     shortfall: dict[str, int]
     costs: Floats
     rows: Integers
@@ -51,10 +52,10 @@ class Block:
 
 
 def build_block(
-    problem: Problem, routes: Iterable[str], bounds: Mapping[str, Bounds], replicas: Mapping[str, int]
+    problem: Problem, routes: Iterable[str], bounds: Mapping[str, Bounds], replicas: Mapping[str, int], dearest: float
 ) -> Block:
-    """The block for these routes. `replicas` are the columns of n in the programme."""
-    made = _Builder(problem)
+    """The block for these routes. `replicas` are the columns of n in the programme; `dearest` is `dearest_usd`."""
+    made = _Builder(problem, dearest)
     for key in sorted(routes):
         made.route(key)
     for key in problem.local:
@@ -68,9 +69,9 @@ def build_block(
 class _Builder:
     """Collects columns and rows in a fixed order."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, dearest: float) -> None:
         self.problem = problem
-        self.dearest = dearest_usd(problem)
+        self.dearest = dearest
         names = sorted({**problem.local, **problem.hosted})
         self.rank = {key: number / len(names) for number, key in enumerate(names)}
         self.routes: list[str] = []
@@ -151,6 +152,7 @@ class _Builder:
             routes=self.routes,
             flows=self.flows,
             shed=self.shed,
+            shed_columns=np.array([self.shed[key] for key in self.routes], dtype=np.int32),
             shortfall=self.shortfall,
             costs=np.array(self.costs),
             rows=triples[:, 0].astype(np.int32),

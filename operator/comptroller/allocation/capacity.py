@@ -52,6 +52,7 @@ places, 1 to 16 replicas; `tests/unit/allocation/test_capacity_events.py` repeat
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -139,7 +140,7 @@ def replica_capacity(
         time_to_first_token_ms,
         time_per_output_token_ms,
         min(max(percentile, 0.5), 0.999),
-        max(step for step in REPLICA_STEPS if step <= max(max(replicas, 1) / bursts, REPLICA_STEPS[0])),
+        REPLICA_STEPS[max(bisect_right(REPLICA_STEPS, max(replicas, 1) / bursts), 1) - 1],
     )
 
 

@@ -17,6 +17,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 
 from comptroller.allocation.limits import Bounds
@@ -120,8 +121,13 @@ def _bursts(problem: Problem, route: str, count: int) -> tuple[float, tuple[floa
     """
     stay = min((pair.latency_seconds for pair in problem.pairs[route] if pair.inside), default=SHORTEST_STAY_SECONDS)
     spread = burst_spread(problem.routes[route].demand.dispersion, stay)
+    return spread, _normals(route, count)
+
+
+@lru_cache(maxsize=4096)
+def _normals(route: str, count: int) -> tuple[float, ...]:
     order = sorted(range(count), key=lambda one: hashlib.sha256(f"{route}/{one}".encode()).digest())
-    return spread, tuple(_QUANTILES.inv_cdf((place + 0.5) / count) for place in order)
+    return tuple(_QUANTILES.inv_cdf((place + 0.5) / count) for place in order)
 
 
 def _losses(snapshot: Snapshot) -> list[tuple[float, Mapping[tuple[str, str], float]]]:

@@ -9,10 +9,10 @@ from comptroller.allocation.cases import sizing_cases
 from comptroller.allocation.decision import Alternative, Decision, Rung
 from comptroller.allocation.explain_pools import hosted_use, pool_target
 from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
-from comptroller.allocation.limits import Bounds
+from comptroller.allocation.limits import Bounds, gpus_held
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
-from comptroller.allocation.plan import Plan, all_hosted, usd_per_hour
+from comptroller.allocation.plan import Plan, all_hosted, spent_usd, usd_per_hour
 from comptroller.allocation.problem import Problem, kept_full, peak_rates, prepare, sizing_rates
 from comptroller.allocation.snapshot import Memory, Snapshot
 from comptroller.allocation.solve import (
@@ -70,9 +70,10 @@ def decide(snapshot: Snapshot) -> Decision:
         stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
     outcome = Outcome(
         snapshot, problem, full, holds, wanted, sized, now, steady, stay, serving,
-        usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
+        usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns, gpus_held(problem, sized.replicas),
     )  # fmt: skip
     # 7. Say why.
+    spent = {budget.key: spent_usd(problem, now, budget) for budget in problem.budgets}
     hosted_usd, hosted_shed = all_hosted(problem, problem.rates)
     return Decision(
         pools={key: pool_target(outcome, pool) for key, pool in problem.local.items()},
@@ -80,7 +81,7 @@ def decide(snapshot: Snapshot) -> Decision:
         routes={key: route_plan(outcome, route, shares[key]) for key, route in problem.routes.items()},
         usd_per_hour=usd_per_hour(problem, replace(now, replicas=sized.replicas)),
         rung=_lowest_rung(outcome),
-        memory=Memory(below, shares, dict(problem.rates), _budget_use(problem, now)),
+        memory=Memory(below, shares, dict(problem.rates), spent),
         shadow_prices_usd_per_gpu_hour=shadow_usd,
         alternatives=(
             Alternative("all hosted", hosted_usd, hosted_shed),
@@ -167,19 +168,6 @@ def _summing_to(total: float, flows: Mapping[str, float]) -> dict[str, float]:
     kept = {pool: flow for pool, flow in flows.items() if flow > SMALLEST_SHARE * max(whole, SMALLEST_SHARE)}
     answered = sum(kept.values())
     return {pool: min(1.0, flow * total / answered) for pool, flow in kept.items()} if total > 0.0 else {}
-
-
-def _budget_use(problem: Problem, plan: Plan) -> dict[str, float]:
-    """What a plan spends of each budget, in US dollars per hour."""
-    return {
-        budget.key: sum(
-            part * pair.usd * plan.flows.get((route, pair.pool), 0.0)
-            for route, part in budget.parts.items()
-            for pair in problem.pairs.get(route, ())
-            if not pair.inside
-        )
-        for budget in problem.budgets
-    }
 
 
 def _lowest_rung(outcome: Outcome) -> Rung:

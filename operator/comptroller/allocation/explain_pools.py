@@ -112,11 +112,7 @@ def _short_of(outcome: Outcome, pool: LocalPool, target: int) -> str:
     group = group_of(pool)
     found = known(outcome.snapshot.gpus[group]) if pool.gpus_per_replica > 0 else None
     if found is not None and (lacking > VISIBLE_RATE or outcome.shadow_usd.get(group, 0.0) > VISIBLE_USD):
-        held = sum(
-            one.gpus_per_replica * outcome.sized.replicas[key]
-            for key, one in outcome.problem.local.items()
-            if group_of(one) == group
-        )
+        held = outcome.gpus_held[group]
         full = target + 0.02 >= outcome.sized.load(outcome.problem, pool.key) >= target - 0.02
         if target > 0 and full and found - held < pool.gpus_per_replica and target < pool.maximum:
             worth = outcome.shadow_usd.get(group, 0.0)

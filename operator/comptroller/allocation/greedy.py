@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from comptroller.allocation.limits import (
     Bounds,
+    gpus_held,
     group_of,
     held_load,
     held_places,
     held_use,
     hosted_limits,
-    inventory_limit,
+    inventory_limits,
     measure_of,
 )
 from comptroller.allocation.plan import Plan
@@ -55,11 +56,10 @@ class _Room:
             key: max(held_load(problem, key, bounds[key]), held_places(problem, key, bounds[key]))
             for key in problem.local
         }
-        self.gpus: dict[tuple[str, str], float] = {}
-        for group in gpus:
-            limit = inventory_limit(problem, group, bounds, gpus)
-            held = sum(p.gpus_per_replica * bounds[k].low for k, p in problem.local.items() if group_of(p) == group)
-            self.gpus[group] = float("inf") if limit is None else limit - held
+        held = gpus_held(problem, self.replicas)
+        self.gpus = {
+            group: limit - held.get(group, 0) for group, limit in inventory_limits(problem, bounds, gpus).items()
+        }
         self.limits = {
             key: {measure: limit - held_use(problem, key, measure) for measure, limit in hosted_limits(problem, key)}
             for key in problem.hosted

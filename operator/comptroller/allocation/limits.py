@@ -67,15 +67,23 @@ def measure_of(pair: Pair, measure: str) -> float:
     return {"requests": 1.0, "tokens": pair.tokens, "latency": pair.latency_seconds}[measure]
 
 
-def inventory_limit(
-    problem: Problem, group: tuple[str, str], bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement]
-) -> float | None:
-    """GPUs that the group's pools may hold together; None while the inventory is unknown (bounds then hold instead)."""
-    found = known(gpus[group])
-    lows = sum(
-        pool.gpus_per_replica * bounds[key].low for key, pool in problem.local.items() if group_of(pool) == group
-    )
-    return None if found is None else max(found, float(lows))
+def gpus_held(problem: Problem, replicas: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """GPUs that so many replicas hold, by (class, site). Pools that are not named hold none."""
+    held: dict[tuple[str, str], int] = {}
+    for key, pool in problem.local.items():
+        group = group_of(pool)
+        held[group] = held.get(group, 0) + pool.gpus_per_replica * replicas.get(key, 0)
+    return held
+
+
+def inventory_limits(
+    problem: Problem, bounds: Mapping[str, Bounds], gpus: Mapping[tuple[str, str], Measurement]
+) -> dict[tuple[str, str], float]:
+    """GPUs that the pools of each (class, site) may hold together. A group of which the inventory is unknown is left
+    out: its bounds hold instead."""
+    lows = gpus_held(problem, {key: bound.low for key, bound in bounds.items()})
+    counted = {group: known(found) for group, found in gpus.items()}
+    return {group: max(found, float(lows.get(group, 0))) for group, found in counted.items() if found is not None}
 
 
 def group_of(pool: LocalPool) -> tuple[str, str]:

@@ -33,6 +33,7 @@ class Outcome:
     stay_usd: float
     shadow_usd: Mapping[tuple[str, str], float]
     unknowns: Mapping[str, str]
+    gpus_held: Mapping[tuple[str, str], int]  # by the replicas of `sized`
 
     def held_rate(self, pool: str) -> float:
         """Requests/s that routes of unknown demand send to a pool, at their last known rate."""

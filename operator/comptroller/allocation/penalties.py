@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
 from comptroller.allocation.problem import Pair, Problem
+
+Floats = npt.NDArray[np.float64]
 
 SHED_FACTOR = 300.0  # shedding costs this many times the dearest way to answer: serving always wins
 PRIORITY_FACTOR = 64.0  # between the lowest and the highest priority that occur
@@ -25,24 +34,43 @@ def _idle(problem: Problem, pair: Pair) -> float:
     return problem.local[pair.pool].idle_usd_per_replica_hour if pair.inside else 0.0
 
 
-def shed_usd(problem: Problem, route: str, rate: float, dearest: float) -> float:
-    """What leaving one request/s unanswered costs, in US dollars per hour.
+@dataclass(frozen=True, slots=True)
+class ShedPrices:
+    """What it costs not to answer requests of some routes, in arrays by route: see `shed_prices`."""
 
-    Where the route says what a solved task is worth, that; a request that costs more than its answer is worth is then
-    not answered. Else more than any answer costs, and in total more than the replica that would have to start for it.
-    """
-    value = problem.routes[route].usd_per_solved_task
-    if value is not None:
-        return value * 3600.0
-    idle = max((_idle(problem, pair) for pair in problem.pairs[route]), default=0.0)
-    return max(SHED_FACTOR * dearest, WHOLE_REPLICA_FACTOR * idle / max(rate, SMALLEST_RATE))
+    task_usd: Floats  # not a number where the route does not say what a solved task is worth
+    idle_usd: Floats  # of the dearest replica that may answer, per hour
+    weights: Floats
+
+    def usd(self, rates: Floats, dearest: float) -> Floats:
+        """What leaving one request/s unanswered costs at these rates, in US dollars per hour.
+
+        Where the route says what a solved task is worth, that; a request that costs more than its answer is worth is
+        then not answered. Else more than any answer costs, and in total more than the replica that would have to start
+        for it.
+        """
+        whole = WHOLE_REPLICA_FACTOR * self.idle_usd / np.maximum(rates, SMALLEST_RATE)
+        penalty = np.maximum(SHED_FACTOR * dearest, whole)
+        return np.where(np.isnan(self.task_usd), penalty, self.task_usd * 3600.0) * self.weights
+
+
+def shed_prices(problem: Problem, routes: Sequence[str]) -> ShedPrices:
+    """The prices of these routes, in their order."""
+    weights = priority_weights(problem)
+    values = [problem.routes[key].usd_per_solved_task for key in routes]
+    return ShedPrices(
+        np.array([math.nan if value is None else value for value in values]),
+        np.array([max((_idle(problem, pair) for pair in problem.pairs[key]), default=0.0) for key in routes]),
+        np.array([weights[key] for key in routes]),
+    )
 
 
 def priority_weights(problem: Problem) -> dict[str, float]:
     """Weight of each route's shed penalty: 1 for the lowest priority that occurs, 64 for the highest, by rank."""
     present = sorted({route.priority for route in problem.routes.values()})
     steps = max(len(present) - 1, 1)
-    return {key: PRIORITY_FACTOR ** (present.index(route.priority) / steps) for key, route in problem.routes.items()}
+    weights = {priority: PRIORITY_FACTOR ** (rank / steps) for rank, priority in enumerate(present)}
+    return {key: weights[route.priority] for key, route in problem.routes.items()}
 
 
 def effective_pass_rate(problem: Problem, route: str) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from comptroller.allocation.decision import Rung
-from comptroller.allocation.problem import Problem
+from comptroller.allocation.problem import Allowance, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,16 @@ def usd_per_hour(problem: Problem, plan: Plan) -> float:
         for pool, share in sorted(shares.items())
     )
     return running + planned + held
+
+
+def spent_usd(problem: Problem, plan: Plan, budget: Allowance) -> float:
+    """What a plan spends of a budget on hosted pools, in US dollars per hour."""
+    return sum(
+        part * pair.usd * plan.flows.get((route, pair.pool), 0.0)
+        for route, part in budget.parts.items()
+        for pair in problem.pairs.get(route, ())
+        if not pair.inside
+    )
 
 
 def all_hosted(problem: Problem, rates: Mapping[str, float]) -> tuple[float, float]:

@@ -44,8 +44,8 @@ import numpy.typing as npt
 
 from comptroller.allocation.block import INFINITY, Block, Floats, Integers, build_block
 from comptroller.allocation.cases import Case
-from comptroller.allocation.limits import Bounds, group_of, inventory_limit
-from comptroller.allocation.penalties import dearest_usd, priority_weights, shed_usd
+from comptroller.allocation.limits import Bounds, group_of, inventory_limits
+from comptroller.allocation.penalties import dearest_usd, shed_prices
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.snapshot import LocalPool, Measurement, Rules
 
@@ -94,19 +94,20 @@ def build_programme(
         up, down = made.column(move_usd), made.column(move_usd)
         made.row(float(bound.base), float(bound.base), [n, up, down], [1.0, -1.0, 1.0])
     inventory_rows = {}
-    for group in sorted(gpus):
-        limit = inventory_limit(problem, group, bounds, gpus)
+    for group, limit in sorted(inventory_limits(problem, bounds, gpus).items()):
         members = [k for k, p in problem.local.items() if group_of(p) == group and p.gpus_per_replica > 0]
-        if limit is not None and members:
+        if members:
             inventory_rows[group] = made.rows
             sizes = [float(problem.local[k].gpus_per_replica) for k in members]
             made.row(-INFINITY, limit, [replicas[k] for k in members], sizes)
-    block = build_block(problem, cases[0].rates if cases else (), bounds, replicas)
     dearest = dearest_usd(problem)
-    weights = priority_weights(problem)
+    block = build_block(problem, cases[0].rates if cases else (), bounds, replicas, dearest)
+    prices = shed_prices(problem, block.routes)
     first = made.width
     for case in cases:
-        made.case(block, case, problem, _shed_costs(problem, case, block, dearest, weights, shed_as_dearest_api))
+        rates = np.array([case.rates[key] for key in block.routes])
+        shed_usd = np.full(len(rates), dearest) if shed_as_dearest_api else prices.usd(rates, dearest)
+        made.case(block, case, problem, rates, shed_usd)
     return made.programme(
         integer=[replicas[key] for key, bound in bounds.items() if bound.low < bound.high],
         replicas=replicas,
@@ -120,14 +121,6 @@ def build_programme(
 def move_cost(pool: LocalPool, rules: Rules) -> float:
     """What starting or stopping one replica costs in US dollars per hour, as the module's docstring derives it."""
     return rules.improvement_threshold * (pool.idle_usd_per_replica_hour + pool.busy_extra_usd_per_replica_hour)
-
-
-def _shed_costs(
-    problem: Problem, case: Case, block: Block, dearest: float, weights: Mapping[str, float], as_dearest_api: bool
-) -> Floats:
-    if as_dearest_api:
-        return np.full(len(block.routes), dearest)
-    return np.array([shed_usd(problem, key, case.rates[key], dearest) * weights[key] for key in block.routes])
 
 
 class _Assembly:
@@ -174,13 +167,12 @@ class _Assembly:
         self._entries.append((rows + self.rows, columns, values))
         self.rows += len(lowers)
 
-    def case(self, block: Block, case: Case, problem: Problem, shed_usd: Floats) -> None:
+    def case(self, block: Block, case: Case, problem: Problem, rates: Floats, shed_usd: Floats) -> None:
         """Adds the columns and rows of one case."""
         offset = self.width
-        rates = np.array([case.rates[key] for key in block.routes])
-        rates[rates < LEAST_RATE] = 0.0
+        rates = np.where(rates < LEAST_RATE, 0.0, rates)
         costs = block.costs.copy()
-        costs[[block.shed[key] for key in block.routes]] = shed_usd
+        costs[block.shed_columns] = shed_usd
         self._add_columns(case.weight * costs, np.zeros(len(costs)), np.full(len(costs), INFINITY))
         lower, upper = block.lower.copy(), block.upper.copy()
         lower[block.demand_rows] = upper[block.demand_rows] = rates

@@ -12,7 +12,7 @@ from comptroller.allocation.branching import branch_and_bound
 from comptroller.allocation.cases import Case
 from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
-from comptroller.allocation.limits import Bounds, group_of, inventory_limit
+from comptroller.allocation.limits import Bounds, group_of, inventory_limits
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.programme import Programme, build_programme
@@ -82,10 +82,9 @@ def _before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> dict[str, int]:
     the pools that hold most above their lower bound."""
     counts = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
     sizes = {key: pool.gpus_per_replica for key, pool in fleet.problem.local.items()}
-    for group in fleet.gpus:
-        limit = inventory_limit(fleet.problem, group, bounds, fleet.gpus)
+    for group, limit in inventory_limits(fleet.problem, bounds, fleet.gpus).items():
         members = sorted(key for key, pool in fleet.problem.local.items() if group_of(pool) == group)
-        while limit is not None and sum(sizes[key] * counts[key] for key in members) > limit:
+        while sum(sizes[key] * counts[key] for key in members) > limit:
             counts[max(members, key=lambda key: sizes[key] * (counts[key] - bounds[key].low))] -= 1
     return counts
 

@@ -25,7 +25,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from comptroller.allocation.limits import Bounds, group_of, inventory_limit
+from comptroller.allocation.limits import Bounds, gpus_held, group_of, inventory_limits
 from comptroller.allocation.measured import known
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.snapshot import LocalPool, Measurement, Rules, Snapshot
@@ -101,13 +101,9 @@ def _short(
     bounds: Mapping[str, Bounds],
 ) -> set[tuple[str, str]]:
     """The groups of GPUs that do not suffice for so many replicas."""
-    short = set()
-    for group in gpus:
-        limit = inventory_limit(problem, group, bounds, gpus)
-        held = sum(p.gpus_per_replica * replicas[key] for key, p in problem.local.items() if group_of(p) == group)
-        if limit is not None and held > limit + 1e-9:
-            short.add(group)
-    return short
+    held = gpus_held(problem, replicas)
+    limits = inventory_limits(problem, bounds, gpus)
+    return {group for group, limit in limits.items() if held.get(group, 0) > limit + 1e-9}
 
 
 def release_delay_seconds(problem: Problem, pool: str, rules: Rules) -> float:
@@ -143,12 +139,12 @@ def delayed(
     for key, count in wanted.items():
         hold = holds[key]
         rules = snapshot.rules
-        delay = release_delay_seconds(problem, key, rules)
-        if group_of(problem.local[key]) in contended:
-            delay = min(delay, rules.transfer_delay_seconds)
         base = hold.bounds.base
         if count >= base or hold.reason is not None:
             continue
+        delay = release_delay_seconds(problem, key, rules)
+        if group_of(problem.local[key]) in contended:
+            delay = min(delay, rules.transfer_delay_seconds)
         if rules.holding_after_restart:
             low = max(hold.bounds.low, min(base, hold.bounds.high))
             result[key] = Hold(replace(hold.bounds, low=low), Reason.HOLDING_RESTART)

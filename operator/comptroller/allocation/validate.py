@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 
 from comptroller.allocation.limits import (
     Bounds,
-    group_of,
+    gpus_held,
     held_load,
     held_places,
     hosted_limits,
-    inventory_limit,
+    inventory_limits,
     measure_of,
 )
-from comptroller.allocation.plan import Plan
+from comptroller.allocation.plan import Plan, spent_usd
 from comptroller.allocation.problem import Problem, permits
 from comptroller.allocation.snapshot import Measurement
 
@@ -52,11 +52,10 @@ def replica_flaws(
     for key, bound in bounds.items():
         if not bound.low <= replicas.get(key, -1) <= bound.high:
             yield f"{key}: {replicas.get(key)} replicas are not within {bound.low}..{bound.high}"
-    for group in gpus:
-        limit = inventory_limit(problem, group, bounds, gpus)
-        held = sum(p.gpus_per_replica * replicas.get(k, 0) for k, p in problem.local.items() if group_of(p) == group)
-        if limit is not None and _above(held, limit):
-            yield f"{group[0]}: {held} GPUs of {limit:g}"
+    held = gpus_held(problem, replicas)
+    for group, limit in inventory_limits(problem, bounds, gpus).items():
+        if _above(held.get(group, 0), limit):
+            yield f"{group[0]}: {held[group]} GPUs of {limit:g}"
 
 
 def _flow_flaws(problem: Problem, rates: Mapping[str, float], plan: Plan) -> Iterator[str]:
@@ -101,11 +100,6 @@ def _limit_flaws(problem: Problem, plan: Plan) -> Iterator[str]:
 
 def _budget_flaws(problem: Problem, plan: Plan) -> Iterator[str]:
     for budget in problem.budgets:
-        spent = sum(
-            plan.flows.get((pair.route, pair.pool), 0.0) * part * pair.usd
-            for route, part in budget.parts.items()
-            for pair in problem.pairs.get(route, ())
-            if not pair.inside
-        )
+        spent = spent_usd(problem, plan, budget)
         if _above(spent, budget.usd_per_hour):
             yield f"{budget.key}: ${spent:g}/h of ${budget.usd_per_hour:g}/h"
