@@ -70,7 +70,8 @@ def decide(snapshot: Snapshot) -> Decision:
         stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
     outcome = Outcome(
         snapshot, problem, full, holds, wanted, sized, now, steady, stay, serving,
-        usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns, gpus_held(problem, sized.replicas),
+        usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
+        gpus_held(problem, sized.replicas),
     )  # fmt: skip
     # 7. Say why.
     spent = {budget.key: spent_usd(problem, now, budget) for budget in problem.budgets}

@@ -57,9 +57,10 @@ class Allowance:
     usd_per_hour: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """Everything sorted by key. `pairs[route]` are all permitted pairs, whether usable now or not.
+    """Everything sorted by key. `pairs[route]` are all permitted pairs, whether usable now or not. A problem equals
+    itself alone, so that what is made of it can be remembered.
 
     `held` are the routes whose demand is unknown, with the shares that stay; `rates` has the others' mean demand and
     the last known one of the held.

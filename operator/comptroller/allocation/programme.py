@@ -42,10 +42,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from comptroller.allocation.block import INFINITY, Block, Floats, Integers, build_block
+from comptroller.allocation.block import (
+    INFINITY,
+    Block,
+    Floats,
+    Integers,
+    PoolRows,
+    build_block,
+    pool_rows,
+    replica_columns,
+)
 from comptroller.allocation.cases import Case
 from comptroller.allocation.limits import Bounds, group_of, inventory_limits
-from comptroller.allocation.penalties import dearest_usd, shed_prices
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.snapshot import LocalPool, Measurement, Rules
 
@@ -87,7 +95,7 @@ def build_programme(
     would else tell the size of the penalty.
     """
     made = _Assembly()
-    replicas = {key: 3 * number for number, key in enumerate(problem.local)}
+    replicas = replica_columns(problem)
     for key, pool in problem.local.items():
         bound, move_usd = bounds[key], move_cost(pool, rules)
         n = made.column(pool.idle_usd_per_replica_hour, bound.low, bound.high)
@@ -100,14 +108,14 @@ def build_programme(
             inventory_rows[group] = made.rows
             sizes = [float(problem.local[k].gpus_per_replica) for k in members]
             made.row(-INFINITY, limit, [replicas[k] for k in members], sizes)
-    dearest = dearest_usd(problem)
-    block = build_block(problem, cases[0].rates if cases else (), bounds, replicas, dearest)
-    prices = shed_prices(problem, block.routes)
+    block = build_block(problem, tuple(sorted(cases[0].rates)) if cases else ())
+    there = pool_rows(problem, block, bounds)
     first = made.width
     for case in cases:
         rates = np.array([case.rates[key] for key in block.routes])
-        shed_usd = np.full(len(rates), dearest) if shed_as_dearest_api else prices.usd(rates, dearest)
-        made.case(block, case, problem, rates, shed_usd)
+        shed_usd = np.full(len(rates), block.dearest) if shed_as_dearest_api else block.shed_usd(rates)
+        left = np.array([case.left.get(group_of(problem.local[key]), 1.0) for key in block.pools])
+        made.case(block, there, case, rates, left, shed_usd)
     return made.programme(
         integer=[replicas[key] for key, bound in bounds.items() if bound.low < bound.high],
         replicas=replicas,
@@ -167,7 +175,7 @@ class _Assembly:
         self._entries.append((rows + self.rows, columns, values))
         self.rows += len(lowers)
 
-    def case(self, block: Block, case: Case, problem: Problem, rates: Floats, shed_usd: Floats) -> None:
+    def case(self, block: Block, there: PoolRows, case: Case, rates: Floats, left: Floats, shed_usd: Floats) -> None:
         """Adds the columns and rows of one case."""
         offset = self.width
         rates = np.where(rates < LEAST_RATE, 0.0, rates)
@@ -177,20 +185,19 @@ class _Assembly:
         lower, upper = block.lower.copy(), block.upper.copy()
         lower[block.demand_rows] = upper[block.demand_rows] = rates
         lower[block.quality_rows] = block.floors * rates[block.quality_routes]
-        left = np.array([case.left.get(group_of(problem.local[key]), 1.0) for key in block.pools])
-        upper[block.pool_rows] = np.maximum(upper[block.pool_rows], -left * block.lows)  # held routes lose theirs too
+        upper[block.pool_rows] = np.maximum(there.upper, -left * there.lows)  # held routes lose theirs too
         rows = np.concatenate([block.rows, block.pool_rows]).astype(np.int64)
         columns = np.concatenate([block.columns.astype(np.int64) + offset, block.pool_columns.astype(np.int64)])
         self._add_rows(lower, upper, rows, columns, np.concatenate([block.values, -left]))
         if case.starting:
-            self._only_what_answers_already(block, offset)
+            self._only_what_answers_already(block, there, offset)
 
-    def _only_what_answers_already(self, block: Block, offset: int) -> None:
+    def _only_what_answers_already(self, block: Block, there: PoolRows, offset: int) -> None:
         """The capacity rows once more, for the replicas that the last decision wanted."""
         chosen = np.isin(block.rows, block.pool_rows)
         position = {row: number for number, row in enumerate(block.pool_rows.tolist())}
         rows = np.array([position[row] for row in block.rows[chosen].tolist()], dtype=np.int64)
-        upper = block.upper[block.pool_rows] + block.bases
+        upper = there.upper + there.bases
         self._add_rows(
             np.full(len(upper), -INFINITY), np.maximum(upper, 0.0), rows,
             block.columns[chosen].astype(np.int64) + offset, block.values[chosen],
