@@ -6,18 +6,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
-from kubernetes.aio import config as aio_config
-from kubernetes.aio.config import ConfigException
-
 from comptroller.kube.client import KubeClient, KubeError
+from comptroller.kube.login import LoginError
 from comptroller.kube.resources import OWNED_BY_USERS, KubeDict, Resource
 
 Answer = TypeVar("Answer")
-
-_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class ClusterError(Exception):
@@ -31,30 +26,30 @@ def ask(question: Callable[[KubeClient], Awaitable[Answer]]) -> Answer:
 
 async def _ask(question: Callable[[KubeClient], Awaitable[Answer]]) -> Answer:
     try:
-        connected = await KubeClient.connect()
-    except (ConfigException, OSError, TypeError) as error:
-        raise ClusterError(
-            f"there is no way to log in to a cluster: {error}. Set KUBECONFIG, or choose a context with "
-            "`kubectl config use-context NAME`."
-        ) from error
-    try:
-        async with connected as client:
+        async with await KubeClient.connect() as client:
             return await question(client)
+    except LoginError as error:
+        raise ClusterError(str(error)) from error
     except KubeError as error:
         raise ClusterError(_told(error)) from error
 
 
 def _told(error: KubeError) -> str:
+    message = error.message.rstrip(".")
+    if error.status == 0 and "certificate" in message.lower():
+        return f"{message}. Renew the kubeconfig: its certificate-authority does not fit the server."
     if error.status == 0:
-        return f"{error.message}. Is the cluster of `kubectl config current-context` up and reachable from here?"
+        return f"{message}. Is the cluster of `kubectl config current-context` up and reachable from here?"
     if error.status == 404:
         return (
             "the cluster does not serve Comptroller's kinds. Install them: "
             "`comptroller crds | kubectl apply --server-side -f -`."
         )
-    if error.status in (401, 403):
-        return f"{error.message}. Ask for the right to list modelpools, routingpolicies and cachewarmups."
-    return f"the API server refused: {error.message}"
+    if error.status == 401:
+        return f"the API server does not know you: {message}. Log in anew, or renew the kubeconfig's credentials."
+    if error.status == 403:
+        return f"{message}. Ask for the right to list modelpools, routingpolicies and cachewarmups."
+    return f"the API server refused ({error.status}): {message}. Try again; if it stays, ask who runs the cluster."
 
 
 async def fetch(client: KubeClient, namespace: str | None, *resources: Resource) -> list[list[KubeDict]]:
@@ -65,17 +60,6 @@ async def fetch(client: KubeClient, namespace: str | None, *resources: Resource)
 async def fetch_all(client: KubeClient, namespace: str | None) -> list[list[KubeDict]]:
     """The pools, policies and warm-ups of a namespace."""
     return await fetch(client, namespace, *OWNED_BY_USERS)
-
-
-def current_namespace() -> str:
-    """The namespace of the current context, or of the pod; `default` where neither names one."""
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else "default"
-    try:
-        _, active = aio_config.list_kube_config_contexts()
-    except (ConfigException, OSError, TypeError):
-        return "default"
-    return str(((active or {}).get("context") or {}).get("namespace") or "default")
 
 
 def coloured() -> bool:

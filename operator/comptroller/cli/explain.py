@@ -13,8 +13,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from comptroller.cli.cluster import ClusterError, ask, bold, current_namespace, faint, fetch
+from comptroller.cli.cluster import ClusterError, ask, bold, faint, fetch
 from comptroller.kube.client import KubeClient
+from comptroller.kube.login import LoginError, current_namespace
 from comptroller.kube.resources import MODEL_POOL, ROUTING_POLICY, KubeDict, Resource
 from comptroller.report.explain import Explanation, as_text, explain_policy, explain_pool
 from comptroller.runtime.clock import now_datetime
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     except WrongUseError as error:
         print(f"comptroller: {error}", file=sys.stderr)
         return 2
-    except (ClusterError, NotFoundError) as error:
+    except (ClusterError, LoginError, NotFoundError) as error:
         print(f"comptroller: {error}", file=sys.stderr)
         return 1
     if options.output == "json":

@@ -13,6 +13,7 @@ from pathlib import Path
 from comptroller.api.settings import Settings, SettingsError, load_settings
 from comptroller.handlers import watches
 from comptroller.kube.client import KubeError
+from comptroller.kube.login import LoginError
 from comptroller.runtime import logs
 from comptroller.runtime.operator import MissingCrdError
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         asyncio.run(watches.run(settings))
-    except (KubeError, MissingCrdError) as error:
+    except (KubeError, LoginError, MissingCrdError) as error:
         print(f"comptroller: {error}", file=sys.stderr)
         return 1
     return 0

@@ -11,7 +11,8 @@ import argparse
 import json
 import sys
 
-from comptroller.cli.cluster import ClusterError, ask, bold, current_namespace, faint, fetch_all
+from comptroller.cli.cluster import ClusterError, ask, bold, faint, fetch_all
+from comptroller.kube.login import LoginError, current_namespace
 from comptroller.kube.resources import OWNED_BY_USERS
 from comptroller.report.fleet import table, totals, totals_text
 from comptroller.runtime.clock import now_datetime
@@ -27,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the tables; 1 when the cluster cannot be read."""
-    namespace = None if options.all_namespaces else options.namespace or current_namespace()
     try:
+        namespace = None if options.all_namespaces else options.namespace or current_namespace()
         found = ask(lambda client: fetch_all(client, namespace))
-    except ClusterError as error:
+    except (ClusterError, LoginError) as error:
         print(f"comptroller: {error}", file=sys.stderr)
         return 1
     sums = totals(found[0])

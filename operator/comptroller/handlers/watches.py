@@ -11,10 +11,9 @@ import logging
 from typing import Any
 
 import kopf
-from kubernetes.aio.config import ConfigException
 
 from comptroller.api.settings import Settings
-from comptroller.kube.client import KubeClient, KubeError
+from comptroller.kube.client import KubeClient
 from comptroller.kube.resources import WATCHED, Resource
 from comptroller.runtime.operator import MissingCrdError, Operator
 
@@ -70,15 +69,9 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Runs the operator until it is told to stop. Raises `MissingCrdError` when our kinds are not served, `KubeError`
+    """Runs the operator until it is told to stop. Raises `MissingCrdError` when our kinds are not served, `LoginError`
     when there is no way to log in."""
-    try:
-        connected = await KubeClient.connect()
-    except (ConfigException, OSError) as error:
-        raise KubeError(
-            0, f"there is no way to log in to a cluster: {error}. Set KUBECONFIG, or run in a pod."
-        ) from error
-    async with connected as client:
+    async with await KubeClient.connect() as client:
         operator = Operator(client, settings)
         logging.getLogger("comptroller").debug("Starting")
         try:

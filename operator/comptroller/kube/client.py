@@ -6,15 +6,14 @@ Typed models are avoided on purpose: they cost processor time and refuse fields 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio import client as aio_client
-from kubernetes.aio import config as aio_config
 
+from comptroller.kube.login import log_in
 from comptroller.kube.resources import BY_KIND, KubeDict, Resource
 
 FIELD_MANAGER = "comptroller"
@@ -43,14 +42,8 @@ class KubeClient:
 
     @classmethod
     async def connect(cls) -> Self:
-        """Logs in with the pod's service account, or with the kubeconfig outside of a cluster."""
-        configuration = aio_client.Configuration()
-        if "KUBERNETES_SERVICE_HOST" in os.environ:
-            aio_config.load_incluster_config(client_configuration=configuration)
-        else:
-            await aio_config.load_kube_config(client_configuration=configuration)
-        configuration.connection_pool_maxsize = 32
-        return cls(aio_client.ApiClient(configuration))
+        """Logs in with the pod's service account, or with the kubeconfig outside of a cluster. Raises `LoginError`."""
+        return cls(await log_in())
 
     async def __aenter__(self) -> Self:
         return self

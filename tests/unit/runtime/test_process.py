@@ -12,7 +12,6 @@ from typing import Self
 import aiohttp
 import kopf
 import pytest
-from kubernetes.aio.config import ConfigException
 from prometheus_client import CollectorRegistry, Gauge
 
 from comptroller.allocation.decision import Decision, PoolTarget
@@ -162,10 +161,8 @@ def test_a_start_without_our_kinds_ends_at_once_with_the_remedy(
 def test_a_start_without_a_way_to_log_in_ends_at_once_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def connect() -> None:
-        raise ConfigException("no current-context")
-
-    monkeypatch.setattr(watches.KubeClient, "connect", connect)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
     monkeypatch.setattr(logs, "configure", lambda _: None)
     assert verb.run(argparse.Namespace(settings=None, log_level="error")) == 1
-    assert "no current-context. Set KUBECONFIG" in capsys.readouterr().err
+    assert "there is no kubeconfig /nowhere. Set KUBECONFIG" in capsys.readouterr().err
