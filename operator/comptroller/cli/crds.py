@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comptroller.api.reference import reference
 from comptroller.api.schema import definitions
+from comptroller.cli.files import FileError, read_text, write_text
 
 HELP = "print, write or check the CustomResourceDefinitions and the API reference"
 EXAMPLE = "comptroller crds | kubectl apply --server-side -f -"
@@ -25,10 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints all definitions, or writes or checks a folder. Returns the exit code."""
-    if args.write is not None:
-        return _write(args.write)
-    if args.check is not None:
-        return _check(args.check)
+    try:
+        if args.write is not None:
+            return _write(args.write)
+        if args.check is not None:
+            return _check(args.check)
+    except FileError as error:
+        print(f"comptroller: {error}", file=sys.stderr)
+        return 1
     print("".join(definitions().values()), end="")
     return 0
 
@@ -39,18 +44,19 @@ def files() -> dict[str, str]:
 
 
 def _write(folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files().items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
     print(f"Wrote {len(files())} files to {folder}.")
     return 0
 
 
 def _check(folder: Path) -> int:
+    if not folder.is_dir():
+        raise FileError(f"{folder}: there is no such folder. Make it with `comptroller crds --write {folder}`.")
     wrong = 0
     for name, content in files().items():
         path = folder / name
-        there = path.read_text(encoding="utf-8") if path.exists() else ""
+        there = read_text(path, f"Remove it, and run `comptroller crds --write {folder}`.") if path.exists() else ""
         if there != content:
             wrong += 1
             difference = difflib.unified_diff(there.splitlines(True), content.splitlines(True), str(path), "generated")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from comptroller.api.settings import Settings, SettingsError, load_settings
+from comptroller.cli.files import FileError, read_text
 from comptroller.handlers import watches
 from comptroller.kube.client import KubeError
 from comptroller.kube.login import LoginError
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
     logs.configure(options.log_level)
     try:
         settings = read(options.settings)
-    except (OSError, SettingsError) as error:
+    except FileError as error:
+        print(f"comptroller: {error}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
         print(f"comptroller: {options.settings}: {error}\nCorrect the settings file and start again.", file=sys.stderr)
         return 2
     try:
@@ -43,5 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read(path: Path | None) -> Settings:
-    """The settings of a file, or the defaults."""
-    return Settings() if path is None else load_settings(path.read_text())
+    """The settings of a file, or the defaults. Raises `FileError` and `SettingsError`."""
+    if path is None:
+        return Settings()
+    return load_settings(read_text(path, "Give --settings a YAML file, or leave it out for the defaults."))

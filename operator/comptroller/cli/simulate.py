@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from comptroller.cli.files import FileError, check_place, write_text
 from comptroller.report.simulation_page import simulation_page
 from comptroller.sim.arena import Options, days_of, jobs_of, policy_names, prepared, run_arena
 from comptroller.sim.replay import span_of
@@ -53,14 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     try:
         options = _options(arguments)
+        for path in filter(None, (arguments.output, arguments.html)):
+            check_place(path)
         stage = prepared(options)
         for day in days_of(options, stage):
             span_of(stage, day, options.hours)
-    except (ScenarioError, OSError) as error:
-        text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        print(f"comptroller: {arguments.scenario}: {text}", file=sys.stderr)
+    except ScenarioError as error:
+        print(f"comptroller: {arguments.scenario}: {error}", file=sys.stderr)
         return 2
-    except ValueError as error:  # of the demand file, or of an option: it says which
+    except (FileError, ValueError) as error:  # of the demand file, or of an option: it says which
         print(f"comptroller: {error}", file=sys.stderr)
         return 2
     _say_what_is_left_out(stage, console)
@@ -77,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _written(path: Path, text: str) -> bool:
     try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"comptroller: {path}: {error.strerror}", file=sys.stderr)
+        write_text(path, text)
+    except FileError as error:
+        print(f"comptroller: {error}", file=sys.stderr)
         return False
     print(f"The result is in {path}.")
     return True

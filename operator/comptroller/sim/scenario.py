@@ -25,6 +25,8 @@ from comptroller.economics.prices import HostedPrice, price_lookup
 PRICES_AT = datetime(2026, 11, 1, tzinfo=UTC)
 """Hosted pools that declare no prices cost what the bundled list says for this moment, whenever the run is."""
 
+A_SCENARIO = "Give a scenario as YAML, such as examples/simulate/reference.yaml"
+
 
 class ScenarioError(ValueError):
     """A scenario that cannot be run; the message has one line per problem, each with the field and the remedy."""
@@ -33,26 +35,28 @@ class ScenarioError(ValueError):
 class Gpus(Strict):
     """GPUs of one class at one site."""
 
-    class_: str = Field(alias="class", description="A GPU class of the settings, such as h100.")
+    class_: str = Field(alias="class", description="A GPU class of the settings.", examples=["h100"])
     site: str = Field(default="", description="Where they are; absent: there is only one place.")
-    count: int = Field(ge=0, le=100_000, description="How many GPUs.")
+    count: int = Field(ge=0, le=100_000, description="How many GPUs.", examples=["24"])
     per_node: int = Field(default=8, ge=1, le=128, description="How many of them share a node, and are lost with it.")
 
 
 class Tier(Strict):
     """Which clients of the demand file become routes of which template."""
 
-    trace: str = Field(description="Model of the demand file, such as m-large; for files of requests: any word.")
-    template: str = Field(description="A route of a RoutingPolicy: each client becomes a copy of it.")
-    clients: int = Field(ge=1, le=500, description="How many clients, those with the most work first.")
-    share_of_load: float = Field(ge=0, le=1, description="Their part of the load.")
+    trace: str = Field(description="Model of the demand file; for files of requests: any word.", examples=["m-large"])
+    template: str = Field(
+        description="A route of a RoutingPolicy: each client becomes a copy of it.", examples=["chat"]
+    )
+    clients: int = Field(ge=1, le=500, description="How many clients, those with the most work first.", examples=["12"])
+    share_of_load: float = Field(ge=0, le=1, description="Their part of the load.", examples=["1"])
 
 
 class RouteDemand(Strict):
     """Which client of the demand file asks a route."""
 
-    trace: str = Field(description="Model of the demand file, such as m-mid.")
-    client: str = Field(description="Client of that model.")
+    trace: str = Field(description="Model of the demand file.", examples=["m-mid"])
+    client: str = Field(description="Client of that model.", examples=['"7"'])
 
 
 class DataRuleShares(Strict):
@@ -87,7 +91,7 @@ class Perturbation(Strict):
 
     kind: Literal[
         "profileError", "priceChange", "nodeLost", "hostedOutage", "storm429", "metricsStale", "demandStep"
-    ] = Field(description="What happens.")
+    ] = Field(description="What happens.", examples=["nodeLost"])
     at_hour: float = Field(default=0.0, ge=0, description="Hours after the start of each day.")
     for_seconds: float | None = Field(default=None, gt=0, description="How long; absent: to the end.")
     factor: float = Field(default=1.0, gt=0, le=1000, description="Times as much: of time, price or demand.")
@@ -107,13 +111,16 @@ class HostedSpeed(Strict):
 class ScenarioSpec(Strict):
     """The whole file."""
 
-    name: str = Field(description="Name in tables and results.")
+    name: str = Field(description="Name in tables and results.", examples=["my-fleet"])
     description: str = Field(default="", description="What it shows.")
     manifests: list[str] = Field(default_factory=list, description="Files of ModelPools and RoutingPolicies.")
     objects: list[dict[str, Any]] = Field(default_factory=list, description="The same, written here.")
     settings: Settings = Field(default_factory=Settings, description="The operator's settings.")
-    gpus: list[Gpus] = Field(description="What is there.")
-    demand: DemandSettings = Field(description="Who asks.")
+    gpus: list[Gpus] = Field(description="What is there.", examples=["[{class: h100, count: 24}]"])
+    demand: DemandSettings = Field(
+        description="Who asks, and how much.",
+        examples=["{file: azure-20min.csv, tiers: [{trace: azure, template: mid, clients: 3, shareOfLoad: 1}]}"],
+    )
     hosted: HostedSpeed = Field(default_factory=HostedSpeed, description="How fast hosted APIs answer.")
     perturbations: list[Perturbation] = Field(default_factory=list, description="What goes wrong.")
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1], description="Random seeds.")
@@ -138,8 +145,17 @@ class Scenario:
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Reads a scenario and its manifests. Raises `ScenarioError`, `OSError` if the scenario itself cannot be read."""
-    return parse_scenario(path.read_text(encoding="utf-8"), path.parent)
+    """Reads a scenario and its manifests. Raises `ScenarioError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"cannot be read: {_reason(error)}. {A_SCENARIO}") from error
+    return parse_scenario(text, path.parent)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read."""
+    return "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", str(error))
 
 
 def parse_scenario(text: str, folder: Path) -> Scenario:
@@ -149,7 +165,7 @@ def parse_scenario(text: str, folder: Path) -> Scenario:
     except yaml.YAMLError as error:
         raise ScenarioError(f"not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ScenarioError("must be an object with name, manifests, gpus and demand")
+        raise ScenarioError(f"must be an object with name, manifests, gpus and demand. {A_SCENARIO}")
     try:
         spec = ScenarioSpec.model_validate(content)
     except ValidationError as error:
@@ -160,23 +176,24 @@ def parse_scenario(text: str, folder: Path) -> Scenario:
 def _line(error: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "missing":
-        return f"{path}: is required: {_meaning(error['loc'])}"
+        meaning, example = _described(error["loc"])
+        return f"{path}: is required: {meaning}. Write it such as `{error['loc'][-1]}: {example}`"
     return f"{path or '(file)'}: {in_words(error)} (given: {shown(error['input'])})"
 
 
-def _meaning(location: tuple[int | str, ...]) -> str:
-    """The description of a field of the scenario."""
+def _described(location: tuple[int | str, ...]) -> tuple[str, str]:
+    """What a field of the scenario means, and how it may be written."""
     model: Any = ScenarioSpec
-    description = "a value"
+    meaning, example = "a value", "..."
     for part in location:
         fields = getattr(model, "model_fields", {})
         found = next((one for name, one in fields.items() if part in (name, one.alias)), None)
         if found is None:
             continue
-        description = found.description or description
+        meaning, example = found.description or meaning, (found.examples or [example])[0]
         inner = [found.annotation, *getattr(found.annotation, "__args__", ())]
         model = next((one for one in inner if hasattr(one, "model_fields")), None)
-    return description.rstrip(".")
+    return meaning.rstrip("."), str(example)
 
 
 def _with_fleet(spec: ScenarioSpec, folder: Path) -> Scenario:
@@ -186,7 +203,9 @@ def _with_fleet(spec: ScenarioSpec, folder: Path) -> Scenario:
         try:
             documents = list(yaml.safe_load_all((folder / name).read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            problems.append(f"manifests[{index}]: {name} cannot be read: {error}. Correct the name or the file")
+            problems.append(
+                f"manifests[{index}]: {name} cannot be read: {_reason(error)}. Correct the name or the file"
+            )
             continue
         found += [(f"manifests[{index}] {name} #{number}", one) for number, one in enumerate(documents, 1) if one]
     pools: dict[str, ModelPoolSpec] = {}
@@ -249,7 +268,8 @@ def _wrong_perturbations(spec: ScenarioSpec, pools: Mapping[str, ModelPoolSpec])
     problems = []
     for index, change in enumerate(spec.perturbations):
         if change.pool is not None and change.pool not in names:
-            problems.append(f"perturbations[{index}].pool: there is no ModelPool {change.pool}")
+            known = ", ".join(sorted(names))
+            problems.append(f"perturbations[{index}].pool: there is no ModelPool {change.pool} (there are: {known})")
         if change.kind == "nodeLost" and change.class_ not in classes:
             problems.append(f"perturbations[{index}].class: must be one of {', '.join(sorted(classes))}")
     return problems

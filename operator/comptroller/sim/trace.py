@@ -76,12 +76,17 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise TraceError(f"{path}: there is no such file") from error
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise TraceError(
-            f"{path}: cannot be read ({error}); give a csv or jsonl file, packed with gzip or not"
+            f"{path}: there is no such file. Name a csv or jsonl file in demand.file, or with --demand"
         ) from error
-    first = text.lstrip()[:100_000].splitlines()[0] if text.strip() else ""
+    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TraceError(
+            f"{path}: cannot be read: {reason}. Give a csv or jsonl file, packed with gzip or not"
+        ) from error
+    if not text.strip():
+        raise TraceError(f"{path}: is empty. Give a csv or jsonl file of demand")
+    first = text.lstrip()[:100_000].splitlines()[0]
     names = [one.strip().lower() for one in first.split(",")]
     try:
         if servegen.COLUMNS.issubset(names):

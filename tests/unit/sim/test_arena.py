@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,16 @@ def test_the_verb_prints_a_table_and_writes_the_result(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["none.yaml"], "none.yaml: No such file or directory"),
+        (
+            ["none.yaml"],
+            "none.yaml: cannot be read: No such file or directory. Give a scenario as YAML",
+        ),
         ([str(AZURE), "--policy", "magic"], "--policy: there is no magic (there are: programme"),
         ([str(AZURE), "--days", "3"], "nothing of day 3"),
         ([str(AZURE), "--demand", "nothing.csv"], "nothing.csv: there is no such file"),
         ([str(AZURE), "--demand", str(AZURE)], "the format is not known"),
+        ([str(AZURE), "--demand", str(AZURE.parent)], "cannot be read: Is a directory. Give a csv or jsonl file"),
+        ([str(AZURE), "--demand", os.devnull], "is empty. Give a csv or jsonl file of demand"),
     ],
 )
 def test_what_cannot_be_run_says_why_and_exits_with_two(
@@ -82,6 +88,15 @@ def test_what_cannot_be_run_says_why_and_exits_with_two(
 ) -> None:
     assert main(["simulate", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_result_that_has_no_place_is_told_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(AZURE), "--output", str(tmp_path / "no" / "a.json")]) == 2
+    printed = capsys.readouterr()
+    assert f"there is no folder {tmp_path / 'no'}. Make it with `mkdir -p {tmp_path / 'no'}`." in printed.err
+    assert printed.out == ""
+    assert main(["simulate", str(AZURE), "--html", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is a folder. Name a file in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "one"], ["--load", "0"], ["--tick", "-1"], ["--days", "-1"]])

@@ -76,7 +76,7 @@ def test_a_cache_holds_leading_blocks_only_and_each_hit_renews_them() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "the format is not known"),
+        ("", "is empty. Give a csv or jsonl file"),
         ("a,b\n1,2\n", "ServeGen windows"),
         (HEAD, "there is no row in it"),
         (HEAD + "m,1,zero,1,1,Gamma,1,1\n", "line 2: could not convert"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,29 @@ def broken(old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("name: small", "nome: small", "name: is required: Name in tables and results"),
+        (
+            "name: small",
+            "nome: small",
+            "name: is required: Name in tables and results. Write it such as `name: my-fleet`",
+        ),
         ("count: 8", "count: -1", "gpus[0].count: must be at least 0 (given: -1)"),
         ("class: h100, count: 8", "class: h1000, count: 8", "gpus[0].class: h1000 is no GPU class"),
         ("template: chat", "template: talk", "demand.tiers[0].template: there is no route talk (there are: chat)"),
         ("maxConcurrency: 64", "maxConcurrency: 0", "objects[0]: spec.local.performance.maxConcurrency: must be at"),
         ("{pool: us}", "{pool: uk}", "RoutingPolicy ai/p: "),
         ("perturbations: []", "perturbations: [{kind: flood}]", "perturbations[0].kind: must be one of"),
+        (
+            "template: chat, ",
+            "",
+            "demand.tiers[0].template: is required: A route of a RoutingPolicy: ",
+        ),
+        ("count: 8, ", "", "gpus[0].count: is required: How many GPUs. Write it such as `count: 24`"),
         ("perturbations: []", "perturbations: [{kind: nodeLost, class: a100}]", "perturbations[0].class: must be one"),
-        ("perturbations: []", "perturbations: [{kind: hostedOutage, pool: x}]", "there is no ModelPool x"),
+        (
+            "perturbations: []",
+            "perturbations: [{kind: hostedOutage, pool: x}]",
+            "there is no ModelPool x (there are: eu, own, us)",
+        ),
         ("  load: null", "  lode: null", "demand.lode: is not known"),
         ("kind: RoutingPolicy", "kind: Other", "there is no RoutingPolicy in them"),
         ("objects:", "manifests: [none.yaml]\nobjects:", "manifests[0]: none.yaml cannot be read"),
@@ -49,6 +64,24 @@ def test_what_is_no_yaml_is_said_to_be_none() -> None:
         parse_scenario("a: [", Path())
     with pytest.raises(ScenarioError, match="must be an object"):
         parse_scenario("- a", Path())
+
+
+def test_every_field_that_must_be_there_has_an_example() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        parse_scenario("gpus: [{}]\ndemand: {tiers: [{}], routes: {chat: {}}}\nperturbations: [{}]", Path())
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 10
+    assert all("Write it such as `" in line and "..." not in line for line in lines)
+    with pytest.raises(ScenarioError) as raised:
+        parse_scenario("{name: x}", Path())
+    assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == ["gpus", "demand"]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\x80"), lambda path: None])
+def test_a_scenario_that_cannot_be_read_says_where_one_is(make: Callable[[Path], object], tmp_path: Path) -> None:
+    make(tmp_path / "mine.yaml")
+    with pytest.raises(ScenarioError, match=r"cannot be read: .*[.] Give a scenario as YAML, such as examples/"):
+        load_scenario(tmp_path / "mine.yaml")
 
 
 def test_the_busiest_clients_become_copies_of_the_template() -> None:
