@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.api.operator_objects import Object, hosted_pool, local_pool, policy, warmup
 from tests.api.operator_process import Fleet, until
@@ -136,13 +137,25 @@ def _rests(fleet: Fleet, instance: str) -> bool:
 
 
 def _kept(fleet: Fleet, instance: str) -> dict[str, Any]:
-    """What the children of an object ask for; the plans of finished warm-ups come and go."""
+    """What the children of an object ask for. The plans of finished warm-ups come and go, and a router's limits and
+    weights move with every decision."""
     found = fleet.all("deployments,services,configmaps,networkpolicies", "-l", f"app.kubernetes.io/instance={instance}")
     return {
-        f"{one['kind']}/{one['metadata']['name']}": one.get("spec", one.get("data"))
+        f"{one['kind']}/{one['metadata']['name']}": one.get("spec", _settled(one.get("data") or {}))
         for one in found
         if one["metadata"]["labels"]["app.kubernetes.io/component"] != "warmup"
     }
+
+
+def _settled(data: dict[str, str]) -> dict[str, Any]:
+    """The data of a ConfigMap; of a router's configuration what no decision moves."""
+    if "config.yaml" not in data:
+        return data
+    config = yaml.safe_load(data["config.yaml"])
+    config["x_comptroller"].pop("limits")
+    for entry in config["model_list"]:
+        entry["litellm_params"].pop("weight")
+    return {**data, "config.yaml": config}
 
 
 def _others_go_on(fleet: Fleet) -> None:
