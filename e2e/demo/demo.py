@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo: a real cluster, the operator, a fleet, and an hour of production traffic in three minutes.
+"""The demo: a real cluster, the operator, a fleet, and two hours of production traffic in three minutes.
 
     python3 e2e/demo/demo.py               # KEEP=1: leave it running; KUBECONFIG=...: use that cluster
 
