@@ -5,6 +5,7 @@ The list is data of the installed package; nothing is fetched. A price that is n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices
 
-from comptroller.api.modelpool import Hosted, ModelPoolSpec, Prices, Provider
+from comptroller.api.modelpool import Hosted, Model, ModelPoolSpec, Prices, Provider
 
 PROVIDER_NAMES: dict[Provider, str] = {
     Provider.OPENAI: "openai",
@@ -29,6 +30,10 @@ PROVIDER_NAMES: dict[Provider, str] = {
     Provider.FIREWORKS: "fireworks",
 }
 """Providers by their name in the price list. An OpenAI-compatible endpoint is found by its address."""
+
+
+PRECISION = re.compile(r"[-_](FP8|FP4|NVFP4|MXFP4|BF16|INT4|INT8|AWQ|GPTQ|GGUF|W4A16|W8A8)([-_].*)?$", re.IGNORECASE)
+"""What is added to a name when the same weights are stored with fewer bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,34 @@ def hosted_price(hosted: Hosted, model: str, at: datetime) -> HostedPrice | None
     Where a cached or a cache-written token has no price of its own, it costs as much as any other prompt token. Of
     prices that rise with the prompt's length the base counts. Worked: claude-sonnet-4-5 costs 3 / 0.30 / 3.75 / 15.
     """
-    return _declared(hosted.prices) if hosted.prices is not None else _listed(hosted, model, at)
+    if hosted.prices is not None:
+        return _declared(hosted.prices)
+    return listed_price(hosted.provider, model, at, hosted.base_url)
+
+
+def market_price(model: Model, at: datetime) -> HostedPrice | None:
+    """The cheapest price, of a prompt three times as long as its answer, at which any API of the list sells the same
+    open model: what the own GPUs are compared with. None when the list does not know it.
+
+    It is found by the name of its weights (`hf://Qwen/Qwen3-32B-FP8` is sold as Qwen/Qwen3-32B), else by its own name.
+    """
+    weights = (model.source or "").removeprefix("hf://")
+    names = [name for name in (PRECISION.sub("", weights), model.name) if name and "://" not in name]
+    for name in names:
+        found = [price for one in get_snapshot().providers if (price := _sold(name, one.id, at)) is not None]
+        if found:
+            return min(found, key=lambda price: 3 * price.input + price.output)
+    return None
+
+
+def _sold(name: str, provider: str, at: datetime) -> HostedPrice | None:
+    try:
+        _, found = get_snapshot().find_provider_model(name, None, provider, None)
+    except LookupError:
+        return None
+    price = _price(found.get_prices(at))
+    # what is given away for trials is no price
+    return price if price is not None and price.input > 0 and price.output > 0 else None
 
 
 def _declared(prices: Prices) -> HostedPrice:
@@ -77,16 +109,19 @@ def _declared(prices: Prices) -> HostedPrice:
     )
 
 
-def _listed(hosted: Hosted, model: str, at: datetime) -> HostedPrice | None:
-    provider = PROVIDER_NAMES.get(hosted.provider)
-    address = hosted.base_url if provider is None else None
-    if provider is None and address is None:
+def listed_price(provider: Provider, model: str, at: datetime, address: str | None = None) -> HostedPrice | None:
+    """The price list's price of a model at a provider; of one without a name in the list by its address."""
+    name = PROVIDER_NAMES.get(provider)
+    if name is None and address is None:
         return None
     try:
-        _, found = get_snapshot().find_provider_model(model, None, provider, address)
+        _, found = get_snapshot().find_provider_model(model, None, name, None if name else address)
     except LookupError:
         return None
-    prices = found.get_prices(at)
+    return _price(found.get_prices(at))
+
+
+def _price(prices: ModelPrice) -> HostedPrice | None:
     usual, output = _base(prices, "input_mtok"), _base(prices, "output_mtok")
     if usual is None or output is None:
         return None

@@ -65,16 +65,21 @@ def ticks(top: float, most: int = 6) -> tuple[float, ...]:
 
 
 def bars(
-    title: str, rows: Sequence[Bar], legend: Sequence[str], mark: tuple[str, float] | None = None, width: int = 760
+    title: str,
+    rows: Sequence[Bar],
+    legend: Sequence[str],
+    mark: tuple[str, float] | None = None,
+    width: int = 760,
+    longest: float = LONGEST,
 ) -> str:
     """Horizontal stacked bars. `mark` is a value that a dashed line shows across all of them.
 
-    A bar of more than `LONGEST` times the shortest one is cut, and its note says so: `» 880.00`.
+    A bar of more than `longest` times the shortest one is cut, and its note says so: `» 880.00`.
     """
     left = 16 + LETTER * max((len(row.name) for row in rows), default=0)
     right = 16 + LETTER * (2 + max((len(row.note) for row in rows), default=0))
     totals = [sum(row.parts) for row in rows if sum(row.parts) > 0]
-    cut = LONGEST * min(totals, default=1.0)
+    cut = longest * min(totals, default=1.0)
     scale = ticks(max([min(total, cut) for total in totals] + [mark[1] if mark else 0.0]))
     cut = min(cut, scale[-1])
     per_unit = (width - left - right) / scale[-1]

@@ -17,6 +17,7 @@ from comptroller.learning.outlook import foreseen
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
+from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.ledger import Ledger
@@ -45,11 +46,13 @@ class DecisionLoop:
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     succeeded_seconds: float | None = None  # when a round last ended with a picture, a new one or the one in force
     ledger: Ledger = field(init=False)
+    accounts: Accounts = field(init=False)
     past: Past = field(init=False)
     _number: int = 0
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.context.metrics)
+        self.accounts = Accounts(self.context.metrics, self.context.settings)
         self.past = Past(self.source, self.context.settings.prometheus)
 
     def ask(self) -> None:
@@ -151,8 +154,9 @@ class DecisionLoop:
             await self._tell_scaled(picture, changed)
 
     def _record(self, picture: Picture) -> None:
-        """Keeps the decision in the ledger. What cannot be told must not keep a decision from being carried out."""
+        """Keeps the books. What cannot be told must not keep a decision from being carried out."""
         try:
+            self.accounts.record(picture)
             for entry in self.ledger.record(picture):
                 remember_entry(self.context.state, self.context.store, picture, entry)
         except Exception:

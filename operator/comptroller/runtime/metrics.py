@@ -35,6 +35,9 @@ class Metrics:
     ledger_usd: Counter = field(init=False)
     ledger_unknown_seconds: Counter = field(init=False)
     prediction_error: Gauge = field(init=False)
+    pool_usd: Counter = field(init=False)
+    pool_gpu_hours: Counter = field(init=False)
+    accounts_unknown_seconds: Counter = field(init=False)
     speed_confidence: Gauge = field(init=False)
     iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
@@ -104,6 +107,24 @@ class Metrics:
         )
         self.ledger_unknown_seconds = Counter(
             "comptroller_ledger_unknown_seconds", "Seconds of which nobody knows what they cost.", registry=own
+        )
+        self.pool_usd = Counter(
+            "comptroller_pool_usd",
+            "US dollars of a local pool's replicas; basis marginal (power and rent) or allocation (with the purchase "
+            "spread over its life). Never add the two.",
+            ["namespace", "pool", "basis"],
+            registry=own,
+        )
+        self.pool_gpu_hours = Counter(
+            "comptroller_pool_gpu_hours",
+            "Hours of GPUs that a pool's replicas held.",
+            ["namespace", "pool", "gpu_class"],
+            registry=own,
+        )
+        self.accounts_unknown_seconds = Counter(
+            "comptroller_accounts_unknown_seconds",
+            "Seconds for which nobody knows what ran, or how busy a pool's replicas were (then counted as idle).",
+            registry=own,
         )
         self.prediction_error = Gauge(
             "comptroller_prediction_error_ratio",
