@@ -27,9 +27,17 @@ class Fleet:
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """kubectl in the cluster's network."""
-        command = [*CLUSTER, "exec", "--", "kubectl", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return self._run("kubectl", *arguments, check=check)
+
+    def comptroller(self, *arguments: str) -> str:
+        """The command line in the cluster's network."""
+        return self._run(sys.executable, "-m", "comptroller", *arguments, check=True)
+
+    def _run(self, *words: str, check: bool) -> str:
+        done = subprocess.run(
+            [*CLUSTER, "exec", "--", *words], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout if done.returncode == 0 else f"exit {done.returncode}: {done.stdout}{done.stderr}"
 
     def get(self, *arguments: str) -> Any:

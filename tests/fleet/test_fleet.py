@@ -31,6 +31,22 @@ def test_what_the_operator_counted_is_what_was_charged(fleet: Fleet) -> None:
     assert abs(charged - counted) <= charged * Decimal("0.01")
 
 
+def test_the_report_reconciles_with_what_was_charged(fleet: Fleet) -> None:
+    address = fleet.get("service", "prometheus", "-n", "monitoring")["spec"]["clusterIP"]
+    where = ("-n", "inference", "--prometheus", f"http://{address}:9090", "--since", "1h")
+    found = json.loads(fleet.comptroller("report", *where, "-o", "json"))
+    assert found["unknown"] == []
+    outside = [one for one in found["by"]["pool"] if one["answeredInside"] == 0 and one["answers"] > 0]
+    charged = Decimal(str(fleet.report["hosted_usd"]))
+    assert abs(Decimal(str(sum(one["spentUsd"] for one in outside))) - charged) <= charged * Decimal("0.01")
+    assert found["answers"] == pytest.approx(fleet.report["answered"], rel=0.01)
+    assert (found["restrictedAnswersOutside"], found["restrictedAnswers"] > 0) == (0, True)
+    levers = found["levers"]
+    product = levers["routing"] * levers["caching"] * levers["serving"]
+    assert product == pytest.approx(1 - found["savedRatio"], rel=1e-9)
+    assert "One more" in fleet.comptroller("report", *where)
+
+
 def test_a_restricted_router_holds_no_key_and_names_no_hosted_pool(fleet: Fleet) -> None:
     router = fleet.get("deployment", "research-router-restricted", "-n", "inference")
     config = fleet.get("configmap", "research-router-restricted", "-n", "inference")["data"]["config.yaml"]
