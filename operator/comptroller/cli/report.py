@@ -21,9 +21,11 @@ from pathlib import Path
 
 from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.settings import Settings, SettingsError, load_settings
-from comptroller.cli.cluster import ClusterError, ask, current_namespace, fetch_all
+from comptroller.cli.cluster import ClusterError, ask, fetch_all
+from comptroller.cli.files import FileError, check_place, read_text, write_text
 from comptroller.economics.accounts import Accounts, added
 from comptroller.economics.ownership import payback_days
+from comptroller.kube.login import LoginError, current_namespace
 from comptroller.observe.accounts import read_accounts
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.report.money import BY, Money, money
@@ -79,10 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Reports; 1 when the cluster or Prometheus cannot be read, 2 when an option is wrong."""
     try:
+        if options.html is not None:
+            check_place(options.html)
         report = _report(options)
-    except (WrongUseError, BaselineError, SettingsError) as error:
+    except (WrongUseError, BaselineError, SettingsError, FileError) as error:
         return _failed(error, 2)
-    except ClusterError as error:
+    except (ClusterError, LoginError) as error:
         return _failed(error, 1)
     if len(report.total.unknown) == UNANSWERED:
         return _failed(f"{report.total.unknown[0]}. Is --prometheus {options.prometheus} its address from here?", 1)
@@ -94,9 +98,9 @@ def run(options: argparse.Namespace) -> int:
         print(as_text(report, options.by))
     if options.html is not None:
         try:
-            options.html.write_text(money_page(report), encoding="utf-8")
-        except OSError as error:
-            return _failed(f"{options.html}: {error.strerror}. Choose a folder that exists and can be written to.", 1)
+            write_text(options.html, money_page(report))
+        except FileError as error:
+            return _failed(error, 1)
         print(f"The page is in {options.html}.", file=sys.stderr)
     return 0
 
@@ -220,10 +224,7 @@ def moment(text: str, option: str) -> float:
 def _settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
-    try:
-        return load_settings(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WrongUseError(f"--settings {path}: {error.strerror}") from error
+    return load_settings(read_text(path, "Name the file that the operator has, or leave --settings out."))
 
 
 def _day(seconds: float) -> str:

@@ -50,4 +50,4 @@ def test_without_an_address_it_says_how_to_get_one(
 
 def test_settings_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--prometheus", "http://localhost:1", "--settings", "/nowhere.yaml"]) == 2
-    assert "--settings /nowhere.yaml" in capsys.readouterr().err
+    assert "/nowhere.yaml: cannot be read" in capsys.readouterr().err
