@@ -11,7 +11,7 @@ from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
-from comptroller.render.router.plan import PoolLimit, RouterBudget, RouterPlan, RouterRedis
+from comptroller.render.router.plan import PoolLimit, RouterBackend, RouterBudget, RouterPlan, RouterRedis
 
 from .stubs import Upstream
 
@@ -84,6 +84,27 @@ def decided(route: str, shares: dict[str, float], reserve: tuple[str, ...] = (),
     )
 
 
+def watched(upstreams: dict[str, Upstream], route: str, **watching: dict[str, Any]) -> dict[str, RouterPlan]:
+    """The plans with an evaluator and a shadow on a route; the pools inside solve 90 % and 95 % of its tasks."""
+    content = SPEC.model_dump(by_alias=True, exclude_unset=True)
+    found = next(one for one in content["routes"] if one["name"] == route)
+    for backend, rate in zip(found["backends"], ("0.9", "0.95", "0.99"), strict=False):
+        backend["passRate"] = rate
+    found |= watching
+    pools = POOLS | {f"inference/{name}": local_pool(f"model-{name}") for name in ("judge", "candidate")}
+    states = STATES | {
+        f"inference/{name}": BackendState(
+            TokenPrices(Decimal(1), Decimal(1), Decimal(2)), serving=1, max_concurrency=64
+        )
+        for name in ("judge", "candidate")
+    }
+    keyed = {
+        f"inference/research/{name}": decided(name, {"one": 1.0}, ("two",)) for name in ("chat", "single", "secret")
+    }
+    built = build_plans("research", "inference", RoutingPolicySpec.model_validate(content), pools, states, keyed)
+    return {plan.kind: _at_home(plan, upstreams) for plan in built}
+
+
 def plans(upstreams: dict[str, Upstream], **routes: RoutePlan) -> dict[str, RouterPlan]:
     """The open and the restricted plan, with the addresses of the test's own backends."""
     standard: dict[str, Any] = {
@@ -98,10 +119,15 @@ def plans(upstreams: dict[str, Upstream], **routes: RoutePlan) -> dict[str, Rout
 
 
 def _at_home(plan: RouterPlan, upstreams: dict[str, Upstream]) -> RouterPlan:
+    def home(backend: RouterBackend) -> RouterBackend:
+        return replace(backend, address=upstreams[backend.pool.split("/")[1]].address)
+
     routes = tuple(
         replace(
             route,
-            backends=tuple(replace(one, address=upstreams[one.pool.split("/")[1]].address) for one in route.backends),
+            backends=tuple(home(one) for one in route.backends),
+            evaluator=replace(route.evaluator, judge=home(route.evaluator.judge)) if route.evaluator else None,
+            shadow=replace(route.shadow, backend=home(route.shadow.backend)) if route.shadow else None,
         )
         for route in plan.routes
     )

@@ -23,6 +23,9 @@ class Upstream:
     breaks: bool = False  # closes the connection in the middle of a stream
     prompt_tokens: int = 100
     cached_tokens: int = 40
+    says: str = ""  # the answer's text; empty: its name
+    finish: str = "stop"
+    gate: threading.Event = field(default_factory=threading.Event)  # answers come while it is set
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -34,6 +37,8 @@ class Upstream:
 
     def reset(self) -> None:
         self.status, self.seconds, self.failed, self.breaks = 200, 0.0, False, False
+        self.says, self.finish = "", "stop"
+        self.gate.set()
         self.requests.clear()
         self.headers.clear()
 
@@ -66,15 +71,17 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
             upstream.requests.append(body)
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             time.sleep(upstream.seconds)
+            upstream.gate.wait(60)
             if upstream.status != 200:
                 upstream.failed = True
-                self.whole(upstream.status, {"error": {"message": f"{upstream.name} says {upstream.status}"}})
+                text = f"{upstream.name} says {upstream.status} {upstream.says}"
+                self.whole(upstream.status, {"error": {"message": text}})
             elif body.get("stream"):
                 with suppress(ConnectionAbortedError):
                     self.stream(body)
             else:
-                message = {"role": "assistant", "content": upstream.name}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                message = {"role": "assistant", "content": upstream.says or upstream.name}
+                choice = {"index": 0, "message": message, "finish_reason": upstream.finish}
                 self.whole(200, self.frame(body, "chat.completion", choices=[choice], usage=upstream.usage()))
 
         def frame(self, body: dict[str, Any], kind: str, **more: Any) -> dict[str, Any]:

@@ -20,13 +20,21 @@ class Answer:
     """Wraps ASGI's `send` for one request."""
 
     def __init__(
-        self, admitted: Admitted, arrived: float, clock: Callable[[], float], send: Send, *, drop_usage: bool
+        self,
+        admitted: Admitted,
+        arrived: float,
+        clock: Callable[[], float],
+        send: Send,
+        *,
+        drop_usage: bool,
+        timed: bool = True,  # False: the time says nothing of the backend, since others were asked as well
     ) -> None:
         self._admitted = admitted
         self._arrived = arrived
         self._clock = clock
         self._send = send
         self._drop_usage = drop_usage
+        self._timed = timed
         self._status = 0
         self._streamed = False
         self._pool = metrics.NONE
@@ -87,7 +95,7 @@ class Answer:
         policy, tenant, route = self._admitted.policy, self._admitted.tenant, self._admitted.route
         outcome = self._outcome()
         metrics.RESPONSES.labels(policy, route, tenant, self._pool, outcome).inc()
-        if outcome != "ok":
+        if outcome != "ok" or not self._timed:
             return
         if self._streamed and self._first is not None:
             metrics.TIME_TO_FIRST_TOKEN.labels(policy, route, self._pool).observe(self._first - self._arrived)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .budget import Budget
+from .watchers import Evaluator, Shadow, evaluator_of, shadow_of
 
 
 class ConfigError(ValueError):
@@ -25,6 +26,8 @@ class Route:
     step: str = ""
     shed_ratio: float = 0.0  # share of the requests that the plan has nobody for
     waits: bool = False  # where all its pools are full: in the engine's queue, instead of a 429
+    evaluator: Evaluator | None = None
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Config:
                     str(one.get("step") or ""),
                     float(one.get("shed_ratio") or 0.0),
                     one.get("waits") is True,
+                    evaluator_of(one),
+                    shadow_of(one),
                 )
                 for one in section["routes"]
             }

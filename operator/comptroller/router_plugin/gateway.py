@@ -10,15 +10,17 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from . import guard, hooks, metrics
+from . import guard, hooks, metrics, verify
 from .answer import Answer, Send
 from .charge import CHARGE, Charge
 from .config import Config, Route, Tenant
 from .errors import Refusal
+from .inner import Inner, forwarded, replay
 from .keep import Keeper
 from .keys import presented_key
 from .live import Live
 from .places import PLACE, Place
+from .watching import Watching
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -42,6 +44,8 @@ class Gateway:
     def __init__(self, app: App, live: Live, keeper: Keeper) -> None:
         self.app = app
         self.live = live
+        self.inner = Inner(app, live)
+        self.watching = Watching(self.inner)
         self._keeper = keeper
         self._tasks: list[asyncio.Task[None]] = []
         hooks.bind(live)
@@ -133,18 +137,24 @@ class Gateway:
         send: Send,
     ) -> None:
         wants_usage = ask_for_usage(path, body)
-        answer = Answer(admitted, arrived, asyncio.get_running_loop().time, send, drop_usage=not wants_usage)
+        config, gone = self.live.config, asyncio.Event()
+        verified = verify.verified(self.inner, config, admitted, scope, path, body, gone)
+        drawn = None if verified else self.watching.drawn(config, admitted, path, body, scope)
+        send = drawn.listening(send) if drawn else send
+        clock = asyncio.get_running_loop().time
+        answer = Answer(admitted, arrived, clock, send, drop_usage=not wants_usage, timed=verified is None)
         content = json.dumps(body).encode()
-        gone = asyncio.Event()
         listening = asyncio.create_task(listen(receive, answer, gone))
         place = Place(self.live.places)
         charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
         mark, bill = PLACE.set(place), CHARGE.set(charge)
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
-                await self.app(
-                    forwarded(scope, path, content, admitted), replay(content, gone), unless_spent(charge, answer)
-                )
+                if verified is not None:
+                    await verified.send(answer.send)
+                else:
+                    received = replay(content, gone)
+                    await self.app(forwarded(scope, path, content, admitted), received, unless_spent(charge, answer))
             finally:
                 PLACE.reset(mark)
                 CHARGE.reset(bill)
@@ -152,6 +162,8 @@ class Gateway:
                 listening.cancel()
                 answer.end()
                 charge.close(produced=answer.produced, pieces=answer.pieces, book=hooks.usage.book)
+                if drawn is not None:
+                    drawn.ended()
 
 
 UNAUTHORIZED = Refusal(
@@ -194,6 +206,7 @@ def decide(
     try:
         guard.check_headers(scope["headers"])
         checked = guard.checked_body(path, body)
+        verify.check(scope["headers"], path, body, route)
     except guard.MalformedError as error:
         return Refusal(400, "malformed", "invalid_value", str(error))
     except guard.RefusedError as error:
@@ -227,39 +240,12 @@ def ask_for_usage(path: str, body: dict[str, Any]) -> bool:
     return asked
 
 
-def forwarded(scope: Scope, path: str, content: bytes, admitted: hooks.Admitted) -> Scope:
-    """The request as LiteLLM shall see it: canonical path, no query, no key, only headers that steer nothing."""
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() in guard.FORWARDED_HEADERS]
-    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    return {
-        **scope,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": headers,
-        "comptroller": admitted,
-    }
-
-
 async def listen(receive: Receive, answer: Answer, gone: asyncio.Event) -> None:
     """Waits until the client has left. LiteLLM does not listen all the time, and uvicorn does not raise on `send`."""
     while (await receive())["type"] != "http.disconnect":
         pass
     answer.left()
     gone.set()
-
-
-def replay(content: bytes, gone: asyncio.Event) -> Receive:
-    """The body once, and after it only the news that the client has left."""
-    pending = [content]
-
-    async def wrapped() -> MutableMapping[str, Any]:
-        if pending:
-            return {"type": "http.request", "body": pending.pop(), "more_body": False}
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    return wrapped
 
 
 async def read_object(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> dict[str, Any] | Refusal:

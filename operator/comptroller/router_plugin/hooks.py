@@ -10,9 +10,10 @@ from fastapi import HTTPException, Request  # type: ignore[import-not-found,unus
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
-from . import metrics
+from . import metrics, watching_metrics
 from .charge import CHARGE, learn
 from .config import pool_of
+from .watchers import role_and_route
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,14 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         tokens_in = int(_get(usage, "prompt_tokens", record.get("prompt_tokens")) or 0)
         tokens_out = int(_get(usage, "completion_tokens", record.get("completion_tokens")) or 0)
         cached = min(tokens_in, int(_get(_get(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0))
-        pool, route = pool_of(deployment), deployment.rpartition("/")[2]
+        pool, (role, route) = pool_of(deployment), role_and_route(deployment.rpartition("/")[2])
+        purpose = watching_metrics.purpose_of(role, tenant)
         for kind, number in (("input", tokens_in), ("cached_input", cached), ("output", tokens_out)):
-            metrics.TOKENS.labels(live.policy, route, pool, kind).inc(number)
+            watching_metrics.tokens_of(purpose, live.policy, route, pool, kind).inc(number)
         usd = (tokens_in - cached) * prices[0] + cached * prices[1] + tokens_out * prices[2]
         metrics.USD.labels(live.policy, route, tenant, pool).inc(usd)
+        if purpose:
+            watching_metrics.EVALUATION_USD.labels(live.policy, route, pool, purpose).inc(usd)
         learn(deployment, tokens_out)
         spend(tenant, pool, usd)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import metrics
+from . import metrics, watching_metrics
 from .config import Config, ConfigError
 from .keys import ANONYMOUS, KeyRing
 from .places import Places
@@ -94,6 +94,7 @@ class Live:
             for tenant in config.tenants or [ANONYMOUS]:
                 if tenant.may_use(route.name):
                     metrics.REQUESTS.labels(config.policy, route.name, tenant.name, route.workflow, route.step)
+        watching_metrics.prepare(config)
 
 
 def swap(old: Config, new: Config) -> None:

@@ -68,8 +68,10 @@ class Places:
 class Place:
     """The place of one request. After `close` it takes none any more: what LiteLLM does later is nobody's answer."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, only: frozenset[str] | None = None) -> None:
+        """`only` are the pools that may be asked; None: all."""
         self._places = places
+        self._only = only
         self._at: str | None = None
         self._found_full: set[str] = set()
         self._closed = False
@@ -78,7 +80,7 @@ class Place:
         """Which of the deployments may answer: those with room; where there is none, all if the route waits, else
         none."""
         self.leave()
-        everybody = frozenset(deployments)
+        everybody = frozenset(one for one in deployments if self._only is None or pool_of(one) in self._only)
         full = frozenset(one for one in everybody if self._places.full(one))
         for pool in {pool_of(one) for one in full} - self._found_full:
             self._found_full.add(pool)
