@@ -33,7 +33,7 @@ def route_plan(outcome: Outcome, route: Route, shares: Mapping[str, float]) -> R
         pass_rate=sum(share * pairs[pool].pass_rate for pool, share in shares.items()) / answered if answered else 0.0,
         usd_per_request=_usd_per_request(pairs, shares),
         reason=reason,
-        message=f"{_message(outcome, route, shares, reason)}{_quality(outcome, route)}.",
+        message=f"{_message(outcome, route, shares, reason)}{_evidence(route, shares)}{_quality(outcome, route)}.",
         latency_seconds={pool: pairs[pool].latency_seconds for pool in sorted(shares)},
         pass_rates={rule.pool: rule.pass_rate for rule in sorted(route.backends, key=lambda one: one.pool)},
     )
@@ -116,6 +116,17 @@ def _message(outcome: Outcome, route: Route, shares: Mapping[str, float], reason
 
 def _pair(outcome: Outcome, route: Route, pool: str) -> Pair:
     return next(pair for pair in outcome.problem.pairs[route.key] if pair.pool == pool)
+
+
+def _evidence(route: Route, shares: Mapping[str, float]) -> str:
+    """What the pass rates of the pools that answer stand on, where they are measured."""
+    seen = [
+        rule for rule in route.backends if shares.get(rule.pool, 0.0) > VISIBLE_SHARE and rule.judged_answers >= 1.0
+    ]
+    parts = [
+        f"{short(one.pool)} solves {percent(one.pass_rate)} by {one.judged_answers:.0f} judged answers" for one in seen
+    ]
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def _quality(outcome: Outcome, route: Route) -> str:

@@ -20,6 +20,7 @@ from comptroller.allocation.snapshot import (
 
 ABSURD_REQUESTS_PER_SECOND = 1e6
 ABSURD_TOKENS = 1e8
+MOST_ANSWERS = 1e9
 ABSURD_USD = 1e12
 ABSURD_SECONDS = 1e9
 ABSURD_MILLISECONDS = 1e6  # of one iteration
@@ -165,7 +166,11 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
         usd_per_second=_within(route.usd_per_second, 0.0, 1e6, otherwise=0.0),
         usd_per_solved_task=_price(route.usd_per_solved_task),
         backends=tuple(
-            replace(rule, pass_rate=_within(rule.pass_rate, 0.0, 1.0, otherwise=0.0))
+            replace(
+                rule,
+                pass_rate=_within(rule.pass_rate, 0.0, 1.0, otherwise=0.0),
+                judged_answers=_within(rule.judged_answers, 0.0, MOST_ANSWERS, otherwise=0.0),
+            )
             for rule in sorted(route.backends, key=lambda one: one.pool)
         ),
     )

@@ -109,10 +109,11 @@ class HostedPool:
 
 @dataclass(frozen=True, slots=True)
 class BackendRule:
-    """A pool that a route's policy names, with its prior pass rate."""
+    """A pool that a route's policy names, with the share of tasks that it solves, declared or measured."""
 
     pool: str  # namespace/name
     pass_rate: float = 1.0
+    judged_answers: float = 0.0  # what the measured one stands on; older answers count less
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ NOT_ACTED_UPON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "spec.budget",
             "spec.tenants[].budget",
             "spec.routes[].promptCache",
-            "spec.routes[].evaluator",
-            "spec.routes[].shadow",
         ),
         "CacheWarmup": (
             "spec.triggers.schedule",

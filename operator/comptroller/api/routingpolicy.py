@@ -356,6 +356,18 @@ class ForecastStatus(ApiModel):
     samples: int | None = Field(default=None, description="Moments of the log that it was scored on.")
 
 
+class JudgedStatus(ApiModel):
+    """What the judge has found out about one pool on a route."""
+
+    pool: str = Field(max_length=253, description="The ModelPool.")
+    answers: Figure = Field(description="Judged answers; after ten minutes one counts half.")
+    passed: Figure = Field(description="Share of them that passed.")
+    pass_rate: Figure | None = Field(
+        default=None,
+        description="What is reckoned with: both what is declared and what is judged. Absent for a mere shadow.",
+    )
+
+
 class RouteStatus(ApiModel):
     """What happens on one route."""
 
@@ -370,8 +382,13 @@ class RouteStatus(ApiModel):
         default=None, description="Planned share per pool.", json_schema_extra=by_key("pool")
     )
     pass_rate: Figure | None = Field(default=None, description="Expected share of solved tasks under the plan.")
+    judged: Annotated[list[JudgedStatus], Field(max_length=33)] | None = Field(
+        default=None, description="What the pass rate stands on, per pool.", json_schema_extra=by_key("pool")
+    )
     usd_per_request: Figure | None = Field(default=None, description="Planned cost of one request.")
-    usd_per_solved_task: Figure | None = Field(default=None, description="The same divided by the pass rate.")
+    usd_per_solved_task: Figure | None = Field(
+        default=None, description="The same and the route's judges and shadow, divided by the pass rate."
+    )
     time_to_first_token_ms: int | None = Field(default=None, description="Measured mean, in milliseconds.")
     spill_ratio: Figure | None = Field(default=None, description="Share that hosted APIs answer.")
     shed_ratio: Figure | None = Field(default=None, description="Share that nobody can answer.")

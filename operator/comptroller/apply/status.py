@@ -29,11 +29,15 @@ SMALLEST_CHANGE = {
 }
 """What a reading must move at least to be news: the noise of steady demand is none."""
 
+PLAIN_CHANGE = {"passRate": 0.01}
+"""What these must move, whatever they are: shares near 1, of which a hundredth is much."""
+
 READINGS = frozenset(
     (
         "actualUsd",
         "allocationUsdPerMillionTokens",
         "alternatives",
+        "answers",
         "baselineUsd",
         "bridge",
         "breakEvenUtilisation",
@@ -45,6 +49,8 @@ READINGS = frozenset(
         "maxRequestsPerSecond",
         "message",
         "method",
+        "passRate",
+        "passed",
         "paybackDays",
         "ratio",
         "reason",
@@ -83,6 +89,8 @@ WORDS = frozenset(
         "alternatives",
         "bridge",
         "paybackDays",
+        "answers",
+        "passed",
         "samples",  # they only ever grow
         "decisions",  # one that changes something comes with what it changes; what it cost is told with the next
     )
@@ -181,6 +189,8 @@ def _moved(before: Any, after: Any, name: str = "") -> bool:
     old, new = _number(before), _number(after)
     if old is None or new is None:
         return True
+    if name in PLAIN_CHANGE:
+        return abs(new - old) > PLAIN_CHANGE[name]
     least = SMALLEST_CHANGE.get(name, 0.0)
     return abs(new - old) > max(least, RELATIVE_CHANGE * max(abs(old), abs(new)))
 

@@ -47,6 +47,13 @@ class Measurements:
     )  # (pool, policy, route) per second
     spent_usd_per_second: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
     answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
+    verdicts: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route, pool, verdict) per second, of drawn answers
+    verified: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, route) per second
+    evaluation_usd: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route) per second: judges and shadows
 
 
 async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Measurements:
@@ -90,6 +97,19 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         "answered_by_pool": (
             f'sum by (pool) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
             ("pool",),
+        ),
+        "verdicts": (
+            "sum by (policy, route, pool, verdict) "
+            f'(rate(comptroller_router_evaluations_total{{source!="verify"}}[{window}s]))',
+            ("policy", "route", "pool", "verdict"),
+        ),
+        "verified": (
+            f'sum by (policy, route) (rate(comptroller_router_evaluations_total{{source="verify"}}[{shape}s]))',
+            ("policy", "route"),
+        ),
+        "evaluation_usd": (
+            f"sum by (policy, route) (rate(comptroller_router_evaluation_usd_total[{shape}s]))",
+            ("policy", "route"),
         ),
         "running": (engines.mean_by_pod(engines.RUNNING, window), ("namespace", "pool", "pod")),
         "token_seconds": (engines.rate_by_pool(engines.TOKEN_SECONDS, window), ("namespace", "pool")),

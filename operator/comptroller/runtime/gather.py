@@ -35,6 +35,7 @@ from comptroller.observe.replicas import PoolReplicas, read_replica
 from comptroller.render.labels import COMPONENT, ROUTER
 from comptroller.render.names import label_value
 from comptroller.render.router.build import is_restricted, router_name
+from comptroller.runtime.judgements import as_judged
 from comptroller.runtime.state import HOLD_ANNOTATION, PAUSED_ANNOTATION, Specs, State
 
 MINIMUM_STARTING_SECONDS = 1.0
@@ -65,7 +66,7 @@ def gather(
     present = {one.key for one in local} | {one.key for one in hosted}
     routers = _settled_routers(store, now_seconds - settings.prometheus.rate_window_seconds)
     routes = tuple(
-        _believed(route, store, state, settings, measured, now_seconds)
+        as_judged(_believed(route, store, state, settings, measured, now_seconds), state.judgements)
         for key, policy in policies_in_force(specs, state).items()
         for route in _routes(key, policy, settings, measured, present, routers)
     ) + _routes_of_forgotten_policies(store, specs, state, settings, present)

@@ -20,6 +20,7 @@ from comptroller.observe.replicas import replicas_by_pool
 from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
+from comptroller.runtime.judgements import judgements_after
 from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.past import Past
 from comptroller.runtime.queue import WorkQueue
@@ -106,6 +107,9 @@ class DecisionLoop:
             context.state.first_data_seconds = now
         state = context.state
         state.speeds = speeds_after(state.speeds, context.store, specs, context.settings, measured, now)
+        window = float(context.settings.prometheus.rate_window_seconds)
+        in_force = policies_in_force(specs, state)
+        state.judgements = judgements_after(state.judgements, context.store, in_force, measured, window, now)
         # 3. Freeze a snapshot and decide on it.
         replicas = replicas_by_pool(context.store)
         state.starts = starts_after(state.starts, specs.pools, replicas)

@@ -20,6 +20,7 @@ from comptroller.learning.startup import Starts
 from comptroller.observe.belief import Beliefs
 from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import PoolReplicas
+from comptroller.runtime.judgements import Judgements
 
 PAUSED_ANNOTATION = "comptroller.dev/paused"
 HOLD_ANNOTATION = "comptroller.dev/hold-replicas"
@@ -84,6 +85,7 @@ class State:
     desired_since_seconds: dict[str, float] = field(default_factory=dict)
     desired_before: dict[str, int] = field(default_factory=dict)  # what was wanted before that
     starts: dict[str, Starts] = field(default_factory=dict)  # local pool -> how long its newest replicas took to start
+    judgements: Judgements = field(default_factory=Judgements)
     speeds: dict[str, Speed] = field(default_factory=dict)  # local pool -> what its engines taught
     first_data_seconds: float | None = None  # when the routers' metrics were first understood
     history: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # policy -> last decisions, newest first

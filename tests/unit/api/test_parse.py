@@ -170,8 +170,6 @@ def test_fields_without_effect_are_told_when_set() -> None:
     assert not_honoured("RoutingPolicy", policy) == [
         "spec.tenants[0].budget",
         "spec.routes[0].promptCache",
-        "spec.routes[0].evaluator",
-        "spec.routes[0].shadow",
         "spec.budget",
     ]
     warmup = FULL["warmup"]()["spec"]

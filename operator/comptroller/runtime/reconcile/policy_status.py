@@ -14,6 +14,7 @@ from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.plan import RouterPlan
+from comptroller.runtime.judgements import Judgements
 from comptroller.runtime.reconcile.conditions import (
     honoured,
     metrics_condition,
@@ -22,6 +23,7 @@ from comptroller.runtime.reconcile.conditions import (
 )
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.reconcile.explained import alternatives
+from comptroller.runtime.reconcile.judged import judged, usd_per_solved_task
 from comptroller.runtime.reconcile.numbers import decimal_text, percent, ratio_text, usd_text, without_none
 from comptroller.runtime.reconcile.routers import routers_of
 from comptroller.runtime.state import Picture
@@ -46,7 +48,8 @@ def policy_status(
     if not plans:  # paused: its routers are where they were
         endpoints = {one["name"]: one["endpoint"] for one in before.get("routes") or () if one.get("endpoint")}
     reached = sorted(set(endpoints.values())) or before.get("endpoints")
-    routes = [_route_status(policy, route, endpoints.get(route.name), picture) for route in spec.routes]
+    judgements = context.state.judgements
+    routes = [_route_status(policy, route, endpoints.get(route.name), picture, judgements) for route in spec.routes]
     waiting = [
         item["metadata"]["name"]
         for item in routers_of(context, live)
@@ -82,7 +85,9 @@ def policy_status(
     }
 
 
-def _route_status(policy: str, route: Route, endpoint: str | None, picture: Picture) -> dict[str, Any]:
+def _route_status(
+    policy: str, route: Route, endpoint: str | None, picture: Picture, judgements: Judgements
+) -> dict[str, Any]:
     name, classification = route.name, route.data.classification if route.data else None
     plan = picture.decision.routes.get(f"{policy}/{name}")
     if plan is None:
@@ -108,7 +113,8 @@ def _route_status(policy: str, route: Route, endpoint: str | None, picture: Pict
             ],
             "passRate": ratio_text(plan.pass_rate),
             "usdPerRequest": decimal_text(plan.usd_per_request),
-            "usdPerSolvedTask": decimal_text(plan.usd_per_request / plan.pass_rate) if plan.pass_rate > 0 else None,
+            "judged": judged(judgements, plan),
+            "usdPerSolvedTask": usd_per_solved_task(picture.measured, policy, name, plan),
             "timeToFirstTokenMs": None if isinstance(first_token, Unknown) else round(first_token.value * 1000),
             "spillRatio": ratio_text(plan.spill_ratio),
             "shedRatio": ratio_text(plan.shed_ratio),
