@@ -101,9 +101,13 @@ def pool_specs(draw: st.DrawFn) -> dict[str, ModelPoolSpec]:
                 "apiKeySecretRef": {"name": f"secret-{index}", "key": "key"},
                 "limits": draw(st.sampled_from([{}, limits])),
                 **({"baseUrl": f"https://own{index}.example/v1"} if own_address else {}),
+                **draw(st.sampled_from([{}, *({"promptCache": one} for one in CACHES)])),
             },
         }
     return {key: ModelPoolSpec.model_validate(one) for key, one in made.items()}
+
+
+CACHES = ({"mode": "none"}, {"mode": "explicit", "ttls": ["5m"], "minimumTokens": 2048}, {"mode": "explicit"})
 
 
 @st.composite
@@ -116,6 +120,9 @@ def route_specs(draw: st.DrawFn, name: str, pools: list[str]) -> dict[str, Any]:
         )
     )  # fmt: skip
     made: dict[str, Any] = {"name": name, "backends": [{"pool": one.split("/")[1]} for one in named]}
+    made |= draw(
+        st.sampled_from([{}, {"promptCache": {"ttl": "1h"}}, {"promptCache": {"breakpoints": ["lastMessage"]}}])
+    )
     made["onOverload"] = draw(st.sampled_from(["spill", "spill", "queue", "reject"]))
     if draw(st.booleans()):
         judge = draw(st.sampled_from(pools)).split("/")[1]
@@ -284,7 +291,7 @@ HARMLESS = (
     "weight", "max_parallel_requests", "timeout", "cost", "allowed_fails", "retries", "cooldown_time", "max_fallbacks",
     "enable_", "routing_strategy", "drop_params", "require_auth_for_metrics_endpoint", "reject_clientside",
     "disable_budget", "cancel_on_disconnect", "workflow", "step", "shed_ratio", "waits", "limits",
-    "cache_control", "elsewhere",
+    "elsewhere",
 )  # fmt: skip
 """Leaves whose other values send nothing anywhere else; their types are checked all the same."""
 

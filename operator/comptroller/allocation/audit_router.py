@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comptroller.allocation.audit import Violation, may_see, stays_inside
+from comptroller.allocation.audit_caches import prompt_caches
 from comptroller.allocation.audit_section import Kind, is_amount, own_section
 from comptroller.api.modelpool import ModelPoolSpec, Provider
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
@@ -49,13 +50,12 @@ _PARAMETERS = frozenset(
         "input_cost_per_token",
         "cache_read_input_token_cost",
         "cache_creation_input_token_cost",
+        "cache_creation_input_token_cost_above_1hr",
         "output_cost_per_token",
         "extra_headers",
-        "cache_control_injection_points",
     )
 )
 _AMOUNTS = frozenset(one for one in _PARAMETERS if "_cost" in one) | {"weight", "timeout"}
-_POINT = frozenset(("location", "role", "index", "control"))
 _SETTINGS: Mapping[str, frozenset[str]] = {
     "router_settings": frozenset(
         (
@@ -124,6 +124,7 @@ def audit_router_config(
     asked = {str(one).rpartition("/")[0] for one in seen}
     outside = {key for key in asked if key in pools and pools[key].hosted is not None}
     found += own_section(rendered.get("x_comptroller"), policy, pools, kind, name, redis, outside)
+    found += prompt_caches(rendered.get("x_comptroller"), policy, pools, kind, name)
     allowed = {f"model_list[{index}].litellm_params.{key}" for index in range(len(entries)) for key in _KEY_FIELDS}
     for path in _environment_reads(rendered, ""):
         if kind == "restricted":
@@ -186,9 +187,6 @@ def _parameters(field: str, parameters: Mapping[str, Any], route: Route, spec: M
             yield Violation(f"{field}.{key}", f"{parameters[key]!r} is no number from 0 on")
     if "weight" not in parameters:
         yield Violation(f"{field}.weight", "is missing: a reserve would get as much as any other")
-    points = parameters.get("cache_control_injection_points") or []
-    if not isinstance(points, list) or not all(isinstance(one, Mapping) and {*one} <= _POINT for one in points):
-        yield Violation(f"{field}.cache_control_injection_points", "are not what LiteLLM knows")
     headers = parameters.get("extra_headers") or {}
     if headers and headers != {"x-comptroller-route": route.name}:
         yield Violation(f"{field}.extra_headers", "only x-comptroller-route with the route's name may be sent along")
@@ -219,7 +217,7 @@ def _address(
 ) -> Iterator[Violation]:
     """A local pool is asked at its Service, with its port; a hosted one at its declared address or the provider's."""
     if spec.hosted is not None and kind == "open":
-        if address != spec.hosted.base_url:  # also a missing one: the provider's own would be asked instead
+        if address != _declared(spec):  # also a missing one: the provider's own would be asked instead
             yield Violation(field, f"{address} is not spec.hosted.baseUrl of pool {pool}")
         return
     host, port = _host(address)
@@ -229,6 +227,14 @@ def _address(
         yield Violation(field, f"{address} is not the address of pool {pool}")
     elif spec.local is not None and port != spec.local.engine.port:
         yield Violation(field, f"{address} is not port {spec.local.engine.port} of pool {pool}")
+
+
+def _declared(spec: ModelPoolSpec) -> str | None:
+    """The hosted pool's address as LiteLLM wants it: of Anthropic without the version, which it adds itself."""
+    address = None if spec.hosted is None else spec.hosted.base_url
+    if address is None or spec.hosted is None or spec.hosted.provider is not Provider.ANTHROPIC:
+        return address
+    return address.removesuffix("/").removesuffix("/v1")
 
 
 def _host(address: Any) -> tuple[list[str] | None, int | None]:

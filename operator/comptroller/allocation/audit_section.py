@@ -19,7 +19,9 @@ Kind = Literal["open", "restricted"]
 KEYS_FOLDER = "/etc/comptroller/keys/"
 
 _ROUTE = frozenset(("name", "workflow", "step", "shed_ratio", "waits", "evaluator", "shadow"))
-_SECTION = frozenset(("policy", "kind", "routes", "tenants", "elsewhere", "limits", "budgets", "outside", "redis"))
+_SECTION = frozenset(
+    ("policy", "kind", "routes", "tenants", "elsewhere", "limits", "budgets", "outside", "redis", "prompt_caches")
+)
 _TENANT = frozenset(("name", "keys", "routes"))
 _LIMIT = frozenset(("pool", "max_concurrency", "assured"))
 

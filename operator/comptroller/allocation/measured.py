@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from comptroller.allocation.snapshot import (
     Budget,
+    CacheTerms,
     HostedPool,
     LocalPool,
     Measurement,
@@ -158,6 +159,14 @@ def _clean_route(route: Route, unknowns: dict[str, str]) -> Route:
             prefix_gap_seconds=_seconds(demand.prefix_gap_seconds),
             dispersion=_within(demand.dispersion, 1.0, 1000.0, otherwise=1.0),
         ),
+        caches={
+            pool: CacheTerms(
+                _within(one.ttl_seconds, 0.0, ABSURD_SECONDS, otherwise=0.0),
+                _within(one.write_usd_per_million_tokens, 0.0, 1e9, otherwise=1e9),
+                _within(one.gap_seconds, 0.0, ABSURD_SECONDS, otherwise=ABSURD_SECONDS),
+            )
+            for pool, one in sorted(route.caches.items())
+        },
         judged_ratio=_within(route.judged_ratio, 0.0, 1.0, otherwise=0.0),
         percentile=_within(route.percentile, 0.5, 0.999, otherwise=0.95),
         minimum_pass_rate=_within(route.minimum_pass_rate, 0.0, 1.0, otherwise=0.0),

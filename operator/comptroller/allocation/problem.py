@@ -231,7 +231,7 @@ def _local_pair(route: Route, rule: BackendRule, pool: LocalPool) -> Pair:
 
 def _hosted_pair(route: Route, rule: BackendRule, pool: HostedPool, share: float) -> Pair:
     """Worked: 1000 tokens in at $3, 250 out at $15 per million cost $0.00675 a request: $24.30/h per request/s."""
-    demand = route.demand
+    demand, pool = _on_terms(route, pool)
     output = demand.output_tokens * pool.output_usd_per_million_tokens
     usd_per_request = (demand.input_tokens * prompt_usd_per_million_tokens(demand, pool, share) + output) / 1e6
     return Pair(
@@ -245,6 +245,18 @@ def _hosted_pair(route: Route, rule: BackendRule, pool: HostedPool, share: float
         tokens=demand.input_tokens + demand.output_tokens,
         latency_seconds=pool.mean_latency_seconds,
         usable=pool.available and not pool.paused,
+    )
+
+
+def _on_terms(route: Route, pool: HostedPool) -> tuple[Demand, HostedPool]:
+    """The route's demand and the pool as they are with the life that the route's prefixes have there."""
+    terms = route.caches.get(pool.key)
+    if terms is None or route.demand.prefix_gap_seconds is None:
+        return route.demand, pool
+    return replace(route.demand, prefix_gap_seconds=terms.gap_seconds), replace(
+        pool,
+        cache_ttl_seconds=terms.ttl_seconds,
+        cache_write_usd_per_million_tokens=terms.write_usd_per_million_tokens,
     )
 
 

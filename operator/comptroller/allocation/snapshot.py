@@ -131,6 +131,16 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheTerms:
+    """How a hosted pool keeps a route's prefixes, where the router says so: they are found after gaps of up to
+    `ttl_seconds`, and arrive with the mean `gap_seconds` of Poisson arrivals that are found as often."""
+
+    ttl_seconds: float
+    write_usd_per_million_tokens: float
+    gap_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route of one policy. `key` is namespace/policy/route."""
 
@@ -149,6 +159,7 @@ class Route:
     perimeters: tuple[str, ...] = ()  # permitted; empty: any
     priority: int = 100
     on_overload: Literal["spill", "queue", "reject"] = "spill"
+    caches: Mapping[str, CacheTerms] = field(default_factory=dict)  # hosted pool -> instead of the pool's own rules
     judged_ratio: float = 0.0  # share of the answers that are judged, and asked again of a better pool when they fail
 
 

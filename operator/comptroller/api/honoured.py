@@ -16,11 +16,10 @@ from comptroller.api.fields import ApiModel
 
 NOT_ACTED_UPON: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "ModelPool": ("spec.hosted.promptCache",),
+        "ModelPool": (),
         "RoutingPolicy": (
             "spec.budget",
             "spec.tenants[].budget",
-            "spec.routes[].promptCache",
         ),
         "CacheWarmup": (
             "spec.triggers.schedule",

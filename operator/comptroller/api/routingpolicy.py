@@ -205,12 +205,15 @@ class RoutePromptCache(ApiModel):
 
     breakpoints: Annotated[list[Literal["tools", "system", "lastMessage"]], Field(max_length=3)] = Field(
         default_factory=list,
-        description="Where a cached prefix ends; absent: the router's own choice.",
+        description="Where a cached prefix ends; absent: tools and system.",
         examples=["[tools, system]"],
         json_schema_extra=as_set(),
     )
     ttl: Literal["auto", "5m", "1h"] = Field(
-        default="auto", description="Lifetime of the cached prefix. auto: chosen by what it costs and saves."
+        default="auto",
+        description=(
+            "Lifetime of the cached prefix. auto: chosen by what it costs and saves; the last message then lives 5m."
+        ),
     )
 
 
@@ -290,7 +293,8 @@ class Route(ApiModel):
         ),
     )
     prompt_cache: RoutePromptCache | None = Field(
-        default=None, description="How hosted prompt caches are used; absent: as the provider does by itself."
+        default=None,
+        description=("How hosted prompt caches are used; absent: as providers do by themselves (with a stable key)."),
     )
     evaluator: Evaluator | None = Field(default=None, description="Who judges a sample of the answers; absent: nobody.")
     shadow: Shadow | None = Field(default=None, description="Who answers a copy of some requests; absent: nobody.")
@@ -368,6 +372,14 @@ class JudgedStatus(ApiModel):
     )
 
 
+class PromptCacheStatus(ApiModel):
+    """How long a hosted pool keeps the beginnings of a route's prompts."""
+
+    pool: str = Field(max_length=253, description="The ModelPool.")
+    ttl: str = Field(max_length=8, description="5m, 1h, or none where keeping them does not pay.", examples=["1h"])
+    message: str | None = Field(default=None, max_length=512, description="One sentence why, with the sums.")
+
+
 class RouteStatus(ApiModel):
     """What happens on one route."""
 
@@ -380,6 +392,9 @@ class RouteStatus(ApiModel):
     forecast: ForecastStatus | None = Field(default=None, description="How its demand is told ahead.")
     shares: Annotated[list[BackendShare], Field(max_length=32)] | None = Field(
         default=None, description="Planned share per pool.", json_schema_extra=by_key("pool")
+    )
+    prompt_caches: Annotated[list[PromptCacheStatus], Field(max_length=32)] | None = Field(
+        default=None, description="Hosted pools that keep its prompts.", json_schema_extra=by_key("pool")
     )
     pass_rate: Figure | None = Field(default=None, description="Expected share of solved tasks under the plan.")
     judged: Annotated[list[JudgedStatus], Field(max_length=33)] | None = Field(

@@ -17,6 +17,7 @@ from genai_prices.types import ModelPrice, TieredPrices
 
 from comptroller.api.modelpool import Hosted, Model, ModelPoolSpec, Prices, Provider
 
+HOUR_OVER_FIVE_MINUTES = Decimal("1.6")
 PROVIDER_NAMES: dict[Provider, str] = {
     Provider.OPENAI: "openai",
     Provider.ANTHROPIC: "anthropic",
@@ -42,9 +43,15 @@ class HostedPrice:
 
     input: Decimal
     cached_input: Decimal
-    cache_write: Decimal
+    cache_write: Decimal  # for five minutes, or for as long as the provider keeps it
     output: Decimal
     source: str
+
+    @property
+    def cache_write_1h(self) -> Decimal:
+        """A prefix written for an hour. Anthropic charges 1.25 x input for five minutes and 2 x input for an hour, so
+        1.6 times as much; where writing costs no more than reading it does so for an hour too. Worked: 3.75 -> 6."""
+        return self.cache_write * HOUR_OVER_FIVE_MINUTES if self.cache_write > self.input else self.cache_write
 
 
 PriceLookup = Callable[[ModelPoolSpec], HostedPrice | None]

@@ -11,6 +11,7 @@ from comptroller.api.settings import PrometheusSettings
 from comptroller.observe import engines
 from comptroller.observe.prometheus import PrometheusSource, Series
 
+PREFIX_WINDOW = 3 * 3600  # seconds: some gaps of nearly an hour, which decide whether to pay for an hour's cache
 SHAPE_WINDOW_FACTOR = 8  # token counts change slowly: a longer window makes them steady
 
 
@@ -46,6 +47,12 @@ class Measurements:
         default_factory=lambda: Unknown("not asked yet")
     )  # (pool, policy, route) per second
     spent_usd_per_second: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
+    prefix_gaps: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route, le), counts
+    prefix_tokens: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (pool, policy, route, kind) per second
     answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
     verdicts: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
@@ -121,6 +128,14 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         "pool_answered": (
             f'sum by (pool, policy, route) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
             ("pool", "policy", "route"),
+        ),
+        "prefix_gaps": (
+            f"sum by (policy, route, le) (increase(comptroller_router_prefix_gap_seconds_bucket[{PREFIX_WINDOW}s]))",
+            ("policy", "route", "le"),
+        ),
+        "prefix_tokens": (
+            f"sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[{shape}s]))",
+            ("pool", "policy", "route", "kind"),
         ),
         "hosted_latency_seconds": (
             f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "

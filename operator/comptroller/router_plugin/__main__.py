@@ -27,6 +27,8 @@ def main() -> None:
     os.environ["LITELLM_MASTER_KEY"] = "sk-" + secrets.token_urlsafe(48)
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_TELEMETRY", "False")
+    # else Anthropic's protocol is translated to /v1/responses, which compatible endpoints do not have
+    os.environ.setdefault("LITELLM_USE_CHAT_COMPLETIONS_URL_FOR_ANTHROPIC_MESSAGES", "True")
     with open(options.config, encoding="utf-8") as file:  # noqa: PTH123
         config = Config.parse(file.read())
 

@@ -110,7 +110,7 @@ class Charge:
             output = FIRST_OUTPUT_TOKENS if self._most_output is None else self._most_output
         elif self._most_output is not None:
             output = min(output, self._most_output)
-        return self._input_tokens * price[0] + output * price[2]
+        return self._input_tokens * price.input + output * price.output
 
 
 CHARGE: ContextVar[Charge | None] = ContextVar("charge", default=None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from .budget import Budget
+from .caches import Cache
+from .tokens import Prices
 from .watchers import Evaluator, Shadow, evaluator_of, shadow_of
 
 
@@ -55,7 +57,7 @@ class Config:
     model_list: Sequence[Mapping[str, Any]]
     router_settings: Mapping[str, Any]
     served: frozenset[str]  # routes with at least one backend
-    prices: Mapping[str, tuple[float, float, float]]  # deployment -> US dollars per token: input, cached input, output
+    prices: Mapping[str, Prices]  # of each deployment
     limits: Mapping[str, int]  # pool -> requests in flight of all routes of this process
     assured: Mapping[str, int]  # deployment -> requests in flight that its route may have while the pool is full
     heights: Mapping[str, int]  # deployment -> requests in flight of its route alone
@@ -63,6 +65,8 @@ class Config:
     budgets: Sequence[Budget]
     redis: str | None  # where budgets are counted together
     answered_inside: frozenset[str]  # routes with at least one backend inside
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # route -> deployment -> its weight
+    caches: Mapping[str, Cache] = field(default_factory=dict)  # of hosted deployments that cache prompts
 
     @classmethod
     def parse(cls, text: str) -> Config:
@@ -101,7 +105,7 @@ class Config:
                 model_list=models,
                 router_settings=dict(content.get("router_settings") or {}),
                 served=frozenset(one["model_name"] for one in models),
-                prices={one["model_info"]["id"]: _prices(one["litellm_params"]) for one in models},
+                prices={one["model_info"]["id"]: Prices.parse(one["litellm_params"]) for one in models},
                 limits={str(one["pool"]): int(one["max_concurrency"]) for one in limits},
                 assured={
                     f"{one['pool']}/{route}": int(number)
@@ -119,6 +123,10 @@ class Config:
                 answered_inside=frozenset(
                     one["model_name"] for one in models if pool_of(one["model_info"]["id"]) not in outside
                 ),
+                weights=_weights(models),
+                caches={
+                    f"{one['pool']}/{one['route']}": Cache.parse(one) for one in section.get("prompt_caches") or []
+                },
             )
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
@@ -128,9 +136,13 @@ class Config:
         return pool_of(deployment) not in self.outside
 
 
-def _prices(params: Mapping[str, Any]) -> tuple[float, float, float]:
-    price = float(params["input_cost_per_token"])
-    return price, float(params.get("cache_read_input_token_cost", price)), float(params["output_cost_per_token"])
+def _weights(models: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for one in models:
+        found.setdefault(one["model_name"], {})[one["model_info"]["id"]] = float(
+            one["litellm_params"].get("weight") or 0
+        )
+    return found
 
 
 def pool_of(deployment: str) -> str:

@@ -20,6 +20,7 @@ from .keep import Keeper
 from .keys import presented_key
 from .live import Live
 from .places import PLACE, Place
+from .prompt import PROMPT, Prompt, read
 from .watching import Watching
 
 Scope = MutableMapping[str, Any]
@@ -124,18 +125,21 @@ class Gateway:
         if tenant is None or route is None:
             raise AssertionError("decide() admits only a known tenant on a known route")
         admitted = hooks.Admitted(config.policy, tenant.name, route.name)
-        await self._answer(admitted, path, outcome, arrived, scope, receive, send)
+        prompt = read(path, tenant.name, route.name, scope["headers"], outcome)
+        self.live.prefixes.arrived(route.name, prompt.prefix, arrived)
+        await self._answer(admitted, prompt, outcome, arrived, scope, receive, send)
 
     async def _answer(
         self,
         admitted: hooks.Admitted,
-        path: str,
+        prompt: Prompt,
         body: dict[str, Any],
         arrived: float,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
+        path = prompt.path
         wants_usage = ask_for_usage(path, body)
         config, gone = self.live.config, asyncio.Event()
         verified = verify.verified(self.inner, config, admitted, scope, path, body, gone)
@@ -147,7 +151,7 @@ class Gateway:
         listening = asyncio.create_task(listen(receive, answer, gone))
         place = Place(self.live.places)
         charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
-        mark, bill = PLACE.set(place), CHARGE.set(charge)
+        marks = PLACE.set(place), PROMPT.set(prompt), CHARGE.set(charge)
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
                 if verified is not None:
@@ -156,8 +160,9 @@ class Gateway:
                     received = replay(content, gone)
                     await self.app(forwarded(scope, path, content, admitted), received, unless_spent(charge, answer))
             finally:
-                PLACE.reset(mark)
-                CHARGE.reset(bill)
+                PLACE.reset(marks[0])
+                PROMPT.reset(marks[1])
+                CHARGE.reset(marks[2])
                 place.close()
                 listening.cancel()
                 answer.end()

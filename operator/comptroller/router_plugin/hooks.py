@@ -13,6 +13,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from . import metrics, watching_metrics
 from .charge import CHARGE, learn
 from .config import pool_of
+from .tokens import Tokens
 from .watchers import role_and_route
 
 
@@ -57,38 +58,28 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
 
     def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
-        """Books one answer: dollars = (input - cached) x input price + cached x cached price + output x output
-        price."""
+        """Books one answer: each kind of tokens, and their dollars."""
         live = current()
         if live is None:
             return
         prices = live.prices.get(deployment)
         if prices is None:
             return
-        tokens_in = int(_get(usage, "prompt_tokens", record.get("prompt_tokens")) or 0)
-        tokens_out = int(_get(usage, "completion_tokens", record.get("completion_tokens")) or 0)
-        cached = min(tokens_in, int(_get(_get(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0))
+        tokens = Tokens.of(usage, record)
         pool, (role, route) = pool_of(deployment), role_and_route(deployment.rpartition("/")[2])
         purpose = watching_metrics.purpose_of(role, tenant)
-        for kind, number in (("input", tokens_in), ("cached_input", cached), ("output", tokens_out)):
+        for kind, number in tokens.by_kind().items():
             watching_metrics.tokens_of(purpose, live.policy, route, pool, kind).inc(number)
-        usd = (tokens_in - cached) * prices[0] + cached * prices[1] + tokens_out * prices[2]
+        usd = tokens.usd(prices)
         metrics.USD.labels(live.policy, route, tenant, pool).inc(usd)
         if purpose:
             watching_metrics.EVALUATION_USD.labels(live.policy, route, pool, purpose).inc(usd)
-        learn(deployment, tokens_out)
+        learn(deployment, tokens.output)
         spend(tenant, pool, usd)
 
     def book(self, deployment: str, tenant: str, tokens_in: int, tokens_out: int) -> None:
         """Books an answer that LiteLLM says nothing about, by what has passed."""
         self.count(deployment, tenant, {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}, {})
-
-
-def _get(thing: Any, name: str, default: Any) -> Any:
-    if thing is None:
-        return default
-    value = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
-    return default if value is None else value
 
 
 _source: Any = None
@@ -104,6 +95,11 @@ def spend(tenant: str, pool: str, usd: float) -> None:
     """The one door for money: counts US dollars that were paid for a tenant against its budgets."""
     if _source is not None:
         _source.spending.spend(tenant, pool, usd)
+
+
+def source() -> Any:
+    """What is live: the configuration, places, sessions; None before the start."""
+    return _source
 
 
 def current() -> Any:

@@ -16,6 +16,7 @@ from .errors import Refusal
 from .hooks import Admitted
 from .live import Live
 from .places import PLACE, Place
+from .prompt import PROMPT, read
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -79,6 +80,7 @@ class Inner:
         whole, place, late = Whole(), Place(self.live.places, only), False
         charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
         mark, bill, own = PLACE.set(place), CHARGE.set(charge), OWN.set(True)
+        prompt = PROMPT.set(read(path, admitted.tenant, admitted.route, scope["headers"], body))
         try:
             async with asyncio.timeout(seconds):
                 await self.app(forwarded(scope, path, content, admitted), replay(content, gone), whole.send)
@@ -91,6 +93,7 @@ class Inner:
             PLACE.reset(mark)
             CHARGE.reset(bill)
             OWN.reset(own)
+            PROMPT.reset(prompt)
             charge.close(produced=late or whole.status == 200, pieces=0, book=hooks.usage.book)
             place.close()
         if whole.status == 429 and charge.refusal is not None:

@@ -18,6 +18,8 @@ from . import metrics, watching_metrics
 from .config import Config, ConfigError
 from .keys import ANONYMOUS, KeyRing
 from .places import Places
+from .prefixes import Prefixes
+from .sessions import Sessions
 from .spending import Spending
 
 LOG = logging.getLogger("comptroller.router")
@@ -32,6 +34,8 @@ class Live:
         self.keys = KeyRing(config.tenants)
         self.places = Places(config)
         self.spending = Spending(config)
+        self.sessions = Sessions()
+        self.prefixes = Prefixes(lambda route, gap: metrics.PREFIX_GAP.labels(self.config.policy, route).observe(gap))
         self._path = Path(path)
         self._seen = config.digest
         self._tell(config)
@@ -89,6 +93,7 @@ class Live:
         metrics.ROUTE_INFO.clear()
         for route in config.routes.values():
             metrics.ROUTE_INFO.labels(config.policy, route.name).set(1)
+            metrics.PREFIX_GAP.labels(config.policy, route.name)
             # also for a route that no tenant may use: the operator takes an absent rate for an unknown one
             metrics.REQUESTS.labels(config.policy, route.name, metrics.UNKNOWN, route.workflow, route.step)
             for tenant in config.tenants or [ANONYMOUS]:

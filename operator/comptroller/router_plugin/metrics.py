@@ -44,7 +44,8 @@ RESPONSES = Counter(
 )
 TOKENS = Counter(
     "comptroller_router_tokens_total",
-    "Tokens; input counts all prompt tokens, cached_input those of them that the backend found in its cache.",
+    "Tokens; input counts all prompt tokens, of them cached_input those that the backend found in its cache, "
+    "cache_write_5m and cache_write_1h those that it wrote there.",
     ["policy", "route", "pool", "kind"],
 )
 USD = Counter(
@@ -74,6 +75,18 @@ POOL_FULL = Counter(
     "comptroller_router_pool_full_total",
     "Requests that found a pool full: they went to another one, waited in the engine's queue or were refused.",
     ["pool"],
+)
+PLACED = Counter(
+    "comptroller_router_placed_total",
+    "Requests by the pool that was asked last, and why that one: planned; full or failed: it stood in for the "
+    "request's own; degraded: a spent budget left only pools inside.",
+    ["policy", "route", "pool", "reason"],
+)
+PREFIX_GAP = Histogram(
+    "comptroller_router_prefix_gap_seconds",
+    "Time since the same tools and system prompt last came to this process; those that are new are in +Inf alone.",
+    ["policy", "route"],
+    buckets=(5.0, 15.0, 30.0, 60.0, 150.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0, 14400.0, 43200.0),
 )
 CONFIG_INFO = Gauge("comptroller_router_config_info", "1 for the configuration in force.", ["digest"])
 ROUTE_INFO = Gauge(

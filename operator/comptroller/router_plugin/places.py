@@ -43,6 +43,13 @@ class Places:
         limit = config.limits.get(pool)
         return limit is not None and self._in_flight.get(pool, 0) >= limit and mine >= config.assured.get(deployment, 0)
 
+    def placed(self, deployment: str, reason: str) -> None:
+        """Counts where a request has ended, and why there."""
+        pool, _, route = deployment.rpartition("/")
+        if route not in self._config.routes:  # who judges or shadows
+            return
+        metrics.PLACED.labels(self._config.policy, route, pool, reason).inc()
+
     def waits(self, route: str) -> bool:
         """Whether the route's requests wait in the engines' queues when all its pools are full."""
         found = self._config.routes.get(route)
@@ -74,6 +81,7 @@ class Place:
         self._only = only
         self._at: str | None = None
         self._found_full: set[str] = set()
+        self._last: tuple[str, str] | None = None
         self._closed = False
 
     def candidates(self, route: str, deployments: Iterable[str]) -> frozenset[str]:
@@ -87,11 +95,11 @@ class Place:
             metrics.POOL_FULL.labels(pool).inc()
         return everybody - full or (everybody if self._places.waits(route) else frozenset())
 
-    def take(self, deployment: str) -> None:
-        """Moves to a deployment from wherever the request was."""
+    def take(self, deployment: str, reason: str = "planned") -> None:
+        """Moves to a deployment from wherever the request was; `reason` says why to this one."""
         self.leave()
         if not self._closed:
-            self._at = deployment
+            self._at, self._last = deployment, (deployment, reason)
             self._places.take(deployment)
 
     def leave(self) -> None:
@@ -103,6 +111,8 @@ class Place:
     def close(self) -> None:
         """The answer has ended."""
         self.leave()
+        if self._last is not None and not self._closed:
+            self._places.placed(*self._last)
         self._closed = True
 
 

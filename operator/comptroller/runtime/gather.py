@@ -222,6 +222,7 @@ def _hosted_pool(
         input_usd_per_million_tokens=float(price.input),
         cached_input_usd_per_million_tokens=float(price.cached_input),
         output_usd_per_million_tokens=float(price.output),
+        cache_write_usd_per_million_tokens=float(price.cache_write),
         requests_per_minute=hosted.limits.requests_per_minute,
         tokens_per_minute=hosted.limits.tokens_per_minute,
         max_concurrency=hosted.limits.max_concurrency,

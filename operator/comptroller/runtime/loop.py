@@ -23,6 +23,7 @@ from comptroller.runtime.gather import gather, policies_in_force
 from comptroller.runtime.judgements import judgements_after
 from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.past import Past
+from comptroller.runtime.prompt_caches import choices_after, with_caches
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.remember import last_number, remember_entry
@@ -113,7 +114,10 @@ class DecisionLoop:
         # 3. Freeze a snapshot and decide on it.
         replicas = replicas_by_pool(context.store)
         state.starts = starts_after(state.starts, specs.pools, replicas)
+        policies = policies_in_force(specs, state)
+        state.caches = choices_after(state.caches, context.store, specs, policies, measured, state.memory.shares)
         snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
+        snapshot = with_caches(snapshot, specs, state.caches, measured)
         self.past.give(state.demand, now)
         snapshot, decision = await asyncio.to_thread(_decide, state.demand, snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
@@ -131,7 +135,9 @@ class DecisionLoop:
         # 5. Publish it and have every object reconciled with it.
         self._number = max(self._number, last_number(context.state.history)) + 1
         forecasts = state.demand.skills()
-        picture = Picture(now, specs, measured, replicas, snapshot, decision, self._number, forecasts)
+        picture = Picture(
+            now, specs, measured, replicas, snapshot, decision, self._number, forecasts=forecasts, caches=state.caches
+        )
         await self._publish(picture)
         context.metrics.show(snapshot, measured, decision, now)
         context.metrics.show_forecasts(snapshot, forecasts)

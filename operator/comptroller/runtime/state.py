@@ -13,6 +13,7 @@ from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.economics.prices import HostedPrice
+from comptroller.economics.prompt_cache import Choice
 from comptroller.learning.demand import DemandLearner
 from comptroller.learning.demand_skill import Skill
 from comptroller.learning.speed import Speed
@@ -69,6 +70,7 @@ class Picture:
     snapshot: Snapshot
     decision: Decision
     number: int = 0
+    caches: Mapping[tuple[str, str], Choice] = field(default_factory=dict)  # (route, hosted pool) -> life of prefixes
     forecasts: Mapping[str, Skill] = field(default_factory=dict)  # route -> how its demand is forecast
 
 
@@ -86,6 +88,7 @@ class State:
     desired_before: dict[str, int] = field(default_factory=dict)  # what was wanted before that
     starts: dict[str, Starts] = field(default_factory=dict)  # local pool -> how long its newest replicas took to start
     judgements: Judgements = field(default_factory=Judgements)
+    caches: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (route, hosted pool) -> life of prefixes
     speeds: dict[str, Speed] = field(default_factory=dict)  # local pool -> what its engines taught
     first_data_seconds: float | None = None  # when the routers' metrics were first understood
     history: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # policy -> last decisions, newest first

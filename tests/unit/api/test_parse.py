@@ -169,7 +169,6 @@ def test_fields_without_effect_are_told_when_set() -> None:
     policy = parse_spec("RoutingPolicy", FULL["policy"]())
     assert not_honoured("RoutingPolicy", policy) == [
         "spec.tenants[0].budget",
-        "spec.routes[0].promptCache",
         "spec.budget",
     ]
     warmup = FULL["warmup"]()["spec"]

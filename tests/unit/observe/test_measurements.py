@@ -204,6 +204,8 @@ QUERIES = {
     "timed_tokens": f"sum by (namespace, pool) ({dialects(*engines.TIMED_TOKENS)})",
     "pool_tokens": "sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[60s]))",
     "pool_answered": 'sum by (pool, policy, route) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
+    "prefix_gaps": ("sum by (policy, route, le) (increase(comptroller_router_prefix_gap_seconds_bucket[10800s]))"),
+    "prefix_tokens": "sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[480s]))",
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
 }

@@ -71,13 +71,18 @@ def test_every_backend_has_prices_and_names_its_pool_and_route() -> None:
         assert one["model_info"]["id"].endswith("/" + one["model_name"])
 
 
-def test_cache_breakpoints_are_rendered_for_anthropic_in_its_order() -> None:
-    points = [one["litellm_params"].get("cache_control_injection_points") for one in config()["model_list"]]
+def test_caches_are_rendered_for_the_plugin() -> None:
+    caches = config()["x_comptroller"]["prompt_caches"]
 
-    control = {"type": "ephemeral", "ttl": "1h"}
-    assert [one for one in points if one] == [
-        [{"location": "tool_config", "control": control}, {"location": "message", "role": "system", "control": control}]
+    assert [one for one in caches if "marks" in one] == [
+        {
+            "pool": "inference/claude-sonnet",
+            "route": "extraction",
+            "marks": {"tools": "1h", "system": "1h"},
+            "minimum_tokens": 1024,
+        }
     ]
+    assert "cache_control" not in str(config()["model_list"])
 
 
 def test_no_key_of_a_tenant_or_an_api_is_in_any_object() -> None:

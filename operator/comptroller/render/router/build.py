@@ -17,6 +17,7 @@ from comptroller.render.errors import RenderError
 from comptroller.render.names import child_name
 from comptroller.render.pool import pool_address
 from comptroller.render.router.budgets import with_budgets
+from comptroller.render.router.caches import backend_cache
 from comptroller.render.router.evaluation import evaluator_of, everybody, shadow_of
 from comptroller.render.router.limits import nowhere_else, planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
@@ -34,6 +35,8 @@ class TokenPrices:
     input: Decimal = Decimal(0)
     cached_input: Decimal = Decimal(0)
     output: Decimal = Decimal(0)
+    cache_write_5m: Decimal | None = None  # None: as input
+    cache_write_1h: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +57,18 @@ def build_plans(
     routes: Mapping[str, RoutePlan],
     current_replicas: Mapping[str, int] | None = None,
     redis: RedisSettings | None = None,
+    cache_lives: Mapping[tuple[str, str], str] | None = None,
 ) -> tuple[RouterPlan, ...]:
     """One plan for the open router and one for the restricted router, each only when it has a route.
 
     `pools` and `states` are keyed namespace/name, `routes` (of the decision) namespace/policy/route,
     `current_replicas` by the name of the router Deployment, for hysteresis; `redis` is where open routers share
-    what they spend. A route without a `RoutePlan` (first start)
+    what they spend; `cache_lives` has what pays of prompt caches: (namespace/policy/route, pool) -> 5m, 1h or none. A
+    route without a `RoutePlan` (first start)
     goes to all its permitted local pools in equal shares, hosted ones in reserve. Pools that are unknown or without a
     state are left out.
     """
-    builder = _Builder(namespace, pools, states)
+    builder = _Builder(namespace, f"{namespace}/{name}", pools, states, cache_lives or {})
     names = {False: router_name(name), True: router_name(name, restricted=True)}
     by_kind = {kind: [one for one in spec.routes if is_restricted(one) is kind] for kind in (False, True)}
     planned = planned_in_flight(routes)
@@ -178,8 +183,10 @@ def router_replicas(requests_per_second: float, current: int | None, minimum: in
 @dataclass(frozen=True, slots=True)
 class _Builder:
     namespace: str
+    policy: str  # namespace/name
     pools: Mapping[str, ModelPoolSpec]
     states: Mapping[str, BackendState]
+    lives: Mapping[tuple[str, str], str]
 
     def route(self, route: Route, plan: RoutePlan | None, *, restricted: bool, routers: int) -> RouterRoute:
         usable = self._usable_backends(route, restricted=restricted)
@@ -189,19 +196,18 @@ class _Builder:
         weights = thousandths(shares)
         reserve = self._reserve(route, plan, usable, weights)
         backends = [
-            self._backend(pool, usable[pool], weight, 1, routers)
+            self._backend(route, pool, usable[pool], weight, 1, routers)
             for pool, weight in sorted(weights.items(), key=lambda item: (-item[1], item[0]))
         ]
-        backends += [self._backend(pool, usable[pool], 0, order, routers) for order, pool in enumerate(reserve, 2)]
-        cache = route.prompt_cache
+        backends += [
+            self._backend(route, pool, usable[pool], 0, order, routers) for order, pool in enumerate(reserve, 2)
+        ]
         return RouterRoute(
             name=route.name,
             backends=tuple(backends),
             workflow=route.workflow,
             step=route.step,
             shed_ratio=round(plan.shed_ratio, 3) if plan else 0.0,
-            cache_breakpoints=tuple(cache.breakpoints) if cache else (),
-            cache_ttl=cache.ttl if cache and cache.ttl != "auto" else None,
             waits=route.on_overload == "queue"
             or (route.on_overload == "spill" and bool(backends) and all(one.inside for one in backends)),
             evaluator=evaluator_of(route, plan, self._watching(route, restricted, routers)),
@@ -267,7 +273,7 @@ class _Builder:
             usable = self._usable(route, backend, restricted=restricted)
             if not usable or (self.pools[key].local is not None and not self.states[key].serving):
                 return None
-            return self._backend(key, backend, THOUSAND, 1, routers)
+            return self._backend(route, key, backend, THOUSAND, 1, routers)
 
         return given
 
@@ -286,7 +292,9 @@ class _Builder:
                 reserve.append(pool)
         return reserve
 
-    def _backend(self, key: str, backend: Backend, weight: int, order: int, routers: int) -> RouterBackend:
+    def _backend(
+        self, route: Route, key: str, backend: Backend, weight: int, order: int, routers: int
+    ) -> RouterBackend:
         pool, state = self.pools[key], self.states[key]
         local, hosted = pool.local, pool.hosted
         adapter = backend.adapter if local is not None else None
@@ -303,7 +311,10 @@ class _Builder:
             max_concurrency=self._limit(key, routers),
             input_usd_per_token=per_token(state.prices.input),
             cached_input_usd_per_token=per_token(state.prices.cached_input),
+            cache_write_5m_usd_per_token=per_token(_or(state.prices.cache_write_5m, state.prices.input)),
+            cache_write_1h_usd_per_token=per_token(_or(state.prices.cache_write_1h, state.prices.input)),
             output_usd_per_token=per_token(state.prices.output),
+            cache=backend_cache(self.policy, route, pool, self.lives.get((f"{self.policy}/{route.name}", key))),
         )
 
     def _limit(self, key: str, routers: int) -> int | None:
@@ -339,6 +350,10 @@ def thousandths(shares: Mapping[str, float]) -> dict[str, int]:
     for pool in by_remainder[: max(0, THOUSAND - sum(weights.values()))]:
         weights[pool] += 1
     return weights
+
+
+def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price
 
 
 def per_token(usd_per_million_tokens: Decimal) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -32,6 +32,7 @@ from comptroller.render.errors import RenderError
 from comptroller.render.labels import POLICY, ROUTER, labels, router_selector, with_users
 from comptroller.render.network_policy import restricted_router_network_policy
 from comptroller.render.pod_disruption_budget import pod_disruption_budget
+from comptroller.render.router.caches import BackendCache
 from comptroller.render.router.litellm_watching import watching_models, watching_section
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute
 from comptroller.render.security import container_security, pod_security
@@ -60,11 +61,6 @@ _PREFIX: Mapping[Provider, str] = {
     Provider.GROQ: "groq",
     Provider.FIREWORKS: "fireworks_ai",
     Provider.OPENAI_COMPATIBLE: "openai",
-}
-_BREAKPOINTS: Mapping[str, Mapping[str, Any]] = {
-    "tools": {"location": "tool_config"},
-    "system": {"location": "message", "role": "system"},
-    "lastMessage": {"location": "message", "index": -1},
 }
 
 
@@ -145,6 +141,12 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
             {"pool": one.pool, "max_concurrency": one.max_concurrency, "assured": dict(one.assured)}
             for one in plan.limits
         ],
+        "prompt_caches": [
+            {"pool": backend.pool, "route": one.name, **_cache(backend.cache)}
+            for one in plan.routes
+            for backend in one.backends
+            if backend.cache is not None
+        ],
         "tenants": [
             {"name": one.name, "keys": f"{KEYS_FOLDER}/{one.name}", "routes": list(one.routes) or None}
             for one in plan.tenants
@@ -154,6 +156,12 @@ def _section(plan: RouterPlan) -> dict[str, Any]:
         "budgets": [asdict(one) for one in plan.budgets],
         "redis": plan.redis.url if plan.redis else None,
     }
+
+
+def _cache(cache: BackendCache) -> dict[str, Any]:
+    if cache.key is not None:
+        return {"key": cache.key}
+    return {"marks": dict(cache.marks), "minimum_tokens": cache.minimum_tokens}
 
 
 def _entries(plan: RouterPlan, route: RouterRoute) -> list[dict[str, Any]]:
@@ -174,7 +182,7 @@ def _watching_entries(plan: RouterPlan, route: RouterRoute) -> list[dict[str, An
     return [
         {
             "model_name": name,
-            "litellm_params": _params(plan, replace(route, cache_breakpoints=()), backend, 1),
+            "litellm_params": _params(plan, route, backend, 1),
             "model_info": {"id": f"{backend.pool}/{name}", "allowed_fails": 2},
         }
         for name, backend in watching_models(route)
@@ -185,7 +193,7 @@ def _params(plan: RouterPlan, route: RouterRoute, backend: RouterBackend, weight
     prefix = "hosted_vllm" if backend.provider is None else _PREFIX[backend.provider]
     params: dict[str, Any] = {"model": f"{prefix}/{backend.model}"}
     if backend.address:
-        params["api_base"] = backend.address
+        params["api_base"] = _base(backend)
     params |= _credentials(backend)
     params["weight"] = weight
     if backend.max_concurrency is not None:
@@ -194,12 +202,18 @@ def _params(plan: RouterPlan, route: RouterRoute, backend: RouterBackend, weight
         "timeout": plan.timeout_seconds,
         "input_cost_per_token": float(backend.input_usd_per_token),
         "cache_read_input_token_cost": float(backend.cached_input_usd_per_token),
+        "cache_creation_input_token_cost": float(backend.cache_write_5m_usd_per_token),
+        "cache_creation_input_token_cost_above_1hr": float(backend.cache_write_1h_usd_per_token),
         "output_cost_per_token": float(backend.output_usd_per_token),
         "extra_headers": {"x-comptroller-route": route.name},
     }
-    if backend.provider is Provider.ANTHROPIC and route.cache_breakpoints:
-        params["cache_control_injection_points"] = _injection_points(route)
     return params
+
+
+def _base(backend: RouterBackend) -> str:
+    """LiteLLM adds /v1/messages to Anthropic's address itself, and only the rest to all others."""
+    address = backend.address or ""
+    return address.removesuffix("/").removesuffix("/v1") if backend.provider is Provider.ANTHROPIC else address
 
 
 def _credentials(backend: RouterBackend) -> dict[str, Any]:
@@ -211,16 +225,6 @@ def _credentials(backend: RouterBackend) -> dict[str, Any]:
         return {}
     field = "vertex_credentials" if backend.provider is Provider.VERTEX else "api_key"
     return {field: f"os.environ/{backend.key.variable}"}
-
-
-def _injection_points(route: RouterRoute) -> list[dict[str, Any]]:
-    """Anthropic wants tools, then system, then messages, and a longer life before a shorter one: one life for all."""
-    control = {"type": "ephemeral"} | ({"ttl": route.cache_ttl} if route.cache_ttl else {})
-    points = []
-    for name, location in _BREAKPOINTS.items():
-        if name in route.cache_breakpoints:
-            points.append({**location, "control": dict(control)})
-    return points
 
 
 @cache

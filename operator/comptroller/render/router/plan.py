@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from comptroller.api.modelpool import Provider
+from comptroller.render.router.caches import BackendCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class RouterBackend:
     max_concurrency: int | None  # of this route in one process; None: no limit but the pool's (`RouterPlan.limits`)
     input_usd_per_token: str  # decimal strings, exact
     cached_input_usd_per_token: str
+    cache_write_5m_usd_per_token: str
+    cache_write_1h_usd_per_token: str
     output_usd_per_token: str
+    cache: BackendCache | None = None  # how prompts are cached there
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,6 @@ class RouterRoute:
     workflow: str | None = None
     step: str | None = None
     shed_ratio: float = 0.0  # share of the requests that nobody can answer: refused at the door with 429
-    cache_breakpoints: tuple[str, ...] = ()  # tools, system, lastMessage: where hosted caches break
-    cache_ttl: str | None = None  # 5m or 1h; None: the provider's default
     waits: bool = False  # where all its pools are full: in the engine's queue, instead of a 429
     evaluator: RouterEvaluator | None = None
     shadow: RouterShadow | None = None

@@ -113,10 +113,10 @@ def plan_routers(
         item["metadata"]["name"]: int(item["spec"].get("replicas") or 1)
         for item in routers_of(context, context.store.get(ROUTING_POLICY, key) or {})
     }
+    lives = {at: one.life for at, one in picture.caches.items()}
     decided = picture.decision.routes if routes is None else routes
-    return build_plans(
-        key[1], key[0], spec, usable_pools(picture), states, decided, current, context.settings.router.redis
-    )
+    redis = context.settings.router.redis
+    return build_plans(key[1], key[0], spec, usable_pools(picture), states, decided, current, redis, lives)
 
 
 def _backend_state(name: str, picture: Picture) -> BackendState:
@@ -124,7 +124,7 @@ def _backend_state(name: str, picture: Picture) -> BackendState:
     if pool.hosted is not None:
         price = picture.specs.prices.get(name)
         prices = TokenPrices() if price is None else TokenPrices(
-            price.input, price.cached_input, price.output
+            price.input, price.cached_input, price.output, price.cache_write, price.cache_write_1h
         )  # fmt: skip
         return BackendState(prices, max_concurrency=pool.hosted.limits.max_concurrency)
     target = picture.decision.pools.get(name)

@@ -9,10 +9,12 @@ from comptroller.allocation.problem import permits
 from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.conditions import Reason
 from comptroller.api.routingpolicy import Route, RoutingPolicySpec
+from comptroller.economics.prompt_cache import in_words
 from comptroller.kube.resources import KubeDict
 from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.build import unreachable_backends
+from comptroller.render.router.caches import lives_of
 from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.judgements import Judgements
 from comptroller.runtime.reconcile.conditions import (
@@ -111,6 +113,7 @@ def _route_status(
                 )
                 for pool, share in sorted(plan.shares.items())
             ],
+            "promptCaches": _caches(policy, route, picture) or None,
             "passRate": ratio_text(plan.pass_rate),
             "usdPerRequest": decimal_text(plan.usd_per_request),
             "judged": judged(judgements, plan),
@@ -122,6 +125,17 @@ def _route_status(
             "message": plan.message[:1024],
         }
     )
+
+
+def _caches(policy: str, route: Route, picture: Picture) -> list[dict[str, Any]]:
+    asked = route.prompt_cache.ttl if route.prompt_cache else "auto"
+    found = []
+    for (key, pool), made in sorted(picture.caches.items()):
+        if key == f"{policy}/{route.name}" and pool in picture.specs.pools:
+            name = pool.split("/", 1)[1]
+            words = in_words(made, name, asked, lives_of(picture.specs.pools[pool]))
+            found.append({"pool": name, "ttl": made.life, "message": words[:512]})
+    return found
 
 
 def _forecast(found: Skill) -> dict[str, Any]:
