@@ -16,7 +16,7 @@ from comptroller.render.owner import owner_reference
 from comptroller.render.policy import policy_children
 from comptroller.render.pool import pool_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
-from comptroller.render.warmup import Replica, warmup_children
+from comptroller.render.warmup import Replica, Run, Slots, warmup_children, warmup_token
 
 Objects = list[dict[str, Any]]
 SETTINGS = Settings()
@@ -168,11 +168,12 @@ WARMUPS = {
     ),
 }
 REPLICAS = {
-    "compliance": Replica(
-        "qwen3-32b-h100", "qwen3-32b-h100-abc", UID, "10.0.0.7", 8000, EngineName.VLLM, "qwen3-32b", 1
-    ),
-    "shots": Replica("tiny-cpu", "tiny-cpu-abc", UID, "fd00::7", 8080, EngineName.LLAMACPP, "tiny", 2),
+    "compliance": Replica("qwen3-32b-h100", "qwen3-32b-h100-abc", UID, "10.0.0.7", 8000, EngineName.VLLM, "qwen3-32b"),
+    "shots": Replica("tiny-cpu", "tiny-cpu-abc", UID, "fd00::7", 8080, EngineName.LLAMACPP, "tiny", "0123456789abcdef"),
 }
+
+
+SLOTS: dict[str, Slots] = {"compliance": {"policy": (), "short": ()}, "shots": {"shots": (0, 1)}}
 
 
 def pool(name: str, *, replicas: int, gated: bool) -> Objects:
@@ -186,7 +187,11 @@ def policy() -> Objects:
 
 
 def warmup(name: str) -> Objects:
-    return warmup_children(name, "inference", WARMUPS[name], REPLICAS[name], owner("CacheWarmup", name), SETTINGS)
+    spec, replica = WARMUPS[name], REPLICAS[name]
+    slots = SLOTS[name]
+    token = warmup_token(name, spec, replica, slots, "start-1", "")
+    run = Run(token, token, slots)
+    return warmup_children(name, "inference", spec, replica, owner("CacheWarmup", name), SETTINGS, run)
 
 
 CASES: dict[str, Callable[[], Objects]] = {

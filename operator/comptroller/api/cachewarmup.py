@@ -15,6 +15,7 @@ from comptroller.api.fields import (
     Name,
     ObjectName,
     PoolName,
+    PositiveNumber,
     Ratio,
     Shown,
     Timestamp,
@@ -73,6 +74,14 @@ class Prefix(ApiModel):
     )
     messages: Annotated[list[Message], Field(max_length=32)] = Field(
         default_factory=list, description="Few-shot turns after the system message."
+    )
+    requests_per_second: PositiveNumber | None = Field(
+        default=None,
+        description=(
+            "How often requests begin with it. Where not all prefixes fit into the cache, those are kept that save "
+            "the most; absent: as often as the others."
+        ),
+        examples=["2.5"],
     )
 
     @rule(
@@ -207,7 +216,7 @@ class PrefixStatus(ApiModel):
     name: str = Field(max_length=63, description="The prefix.")
     tokens: int | None = Field(default=None, description="Its length in tokens, as the engine counts.")
     cold_time_to_first_token_ms: int | None = Field(
-        default=None, description="Time of the first request, in milliseconds."
+        default=None, description="Time of the first request that had to compute it, in milliseconds."
     )
     warm_time_to_first_token_ms: int | None = Field(
         default=None, description="Time of the second request, in milliseconds."
@@ -228,6 +237,25 @@ class HostedKeepAlive(ApiModel):
     reason: str | None = Field(default=None, max_length=1024, description="The sums.")
 
 
+class LeftOut(ApiModel):
+    """A prefix that a pool's cache has no room for."""
+
+    prefix: str = Field(max_length=63, description="The prefix.")
+    reason: str | None = Field(default=None, max_length=1024, description="Why others are kept instead.")
+
+
+class PoolCache(ApiModel):
+    """What a pool's caches hold of this warm-up."""
+
+    pool: str = Field(max_length=253, description="The pool.")
+    capacity_tokens: int | None = Field(
+        default=None, description="Tokens that the cache of one replica holds, as the engine says."
+    )
+    left_out: Annotated[list[LeftOut], Field(max_length=16)] | None = Field(
+        default=None, description="Prefixes that are not warmed, for lack of room.", json_schema_extra=by_key("prefix")
+    )
+
+
 class CacheWarmupStatus(ApiModel):
     """What the operator has warmed."""
 
@@ -241,6 +269,9 @@ class CacheWarmupStatus(ApiModel):
         default=None,
         description="What the last warm-up measured.",
         json_schema_extra=by_key("name"),
+    )
+    caches: Annotated[list[PoolCache], Field(max_length=32)] | None = Field(
+        default=None, description="What each pool's caches hold of it.", json_schema_extra=by_key("pool")
     )
     hit: Shown | None = Field(default=None, description="Worst hit ratio over the prefixes, as kubectl prints it.")
     cold: Shown | None = Field(default=None, description="Slowest cold time to first token, as kubectl prints it.")

@@ -21,11 +21,7 @@ NOT_ACTED_UPON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "spec.budget",
             "spec.tenants[].budget",
         ),
-        "CacheWarmup": (
-            "spec.triggers.schedule",
-            "spec.triggers.timeZone",
-            "spec.triggers.refreshSeconds",
-        ),
+        "CacheWarmup": (),
     }
 )
 """Paths per kind; a path stands for everything under it, `[]` for every entry of a list."""

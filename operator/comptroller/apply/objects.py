@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,12 +44,16 @@ class Applier:
     _settled: dict[tuple[str, ObjectKey], tuple[str, Any]] = field(default_factory=dict)
 
     async def converge(
-        self, owner: Mapping[str, Any], rendered: Sequence[Mapping[str, Any]], keep: Sequence[str] = ()
+        self,
+        owner: Mapping[str, Any],
+        rendered: Sequence[Mapping[str, Any]],
+        keep: Sequence[str] = (),
+        untouched: Collection[str] = (),
     ) -> Applied:
         """Applies every rendering that is not in force and deletes children that are no longer wanted.
 
-        `keep` names kinds that are not pruned here. Raises `NameTakenError` before anything is written, `KubeError`
-        when the API server refuses.
+        `keep` names kinds that are not pruned here, `untouched` children that stay whatever they are. Raises
+        `NameTakenError` before anything is written, `KubeError` when the API server refuses.
         """
         result = Applied()
         wanted = [(BY_KIND[item["kind"]], key_of(item), item) for item in rendered]
@@ -60,7 +64,9 @@ class Applier:
         names = {(resource.kind, key) for resource, key, _ in wanted}
         for child in self.store.children(owner["metadata"]["uid"]):
             identity = (child["kind"], key_of(child))
-            if identity in names or child["kind"] in keep or child["metadata"].get("deletionTimestamp"):
+            if identity in names or child["kind"] in keep or identity[1][1] in untouched:
+                continue
+            if child["metadata"].get("deletionTimestamp"):
                 continue
             await self.client.delete(BY_KIND[child["kind"]], *key_of(child), child["metadata"]["uid"])
             result.deleted.append(f"{child['kind']} {identity[1][1]}")

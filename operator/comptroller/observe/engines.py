@@ -35,6 +35,11 @@ TIMED_TOKENS: Final = (
 )
 
 
+# what the cache of one replica holds: vLLM tells it in labels
+CACHE_BLOCKS: Final = 'min by (namespace, pool, num_gpu_blocks, block_size) (vllm:cache_config_info{pool!=""})'
+CACHE_TOKENS: Final = 'min by (namespace, pool) (sglang:max_total_num_tokens{pool!=""})'
+
+
 def by_pod(names: tuple[str, ...]) -> str:
     """A gauge of each replica, whatever its engine."""
     return f'sum by (namespace, pool, pod) ({{__name__=~"{"|".join(names)}", pool!=""}})'

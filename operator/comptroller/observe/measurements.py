@@ -46,6 +46,10 @@ class Measurements:
     pool_answered: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
     )  # (pool, policy, route) per second
+    cache_blocks: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (namespace, pool, blocks, tokens per block)
+    cache_tokens: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (namespace, pool)
     spent_usd_per_second: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,)
     prefix_gaps: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
@@ -137,6 +141,8 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             f"sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[{shape}s]))",
             ("pool", "policy", "route", "kind"),
         ),
+        "cache_blocks": (engines.CACHE_BLOCKS, ("namespace", "pool", "num_gpu_blocks", "block_size")),
+        "cache_tokens": (engines.CACHE_TOKENS, ("namespace", "pool")),
         "hosted_latency_seconds": (
             f"sum by (pool) (rate(comptroller_router_request_seconds_sum[{shape}s])) / "
             f"(sum by (pool) (rate(comptroller_router_request_seconds_count[{shape}s])) > 0)",
@@ -239,6 +245,17 @@ def prefix_hit_ratio(measured: Measurements, pool: str) -> Measurement:
     if isinstance(prompts, Unknown) or isinstance(cached, Unknown):
         return prompts if isinstance(prompts, Unknown) else cached
     return Sample(min(1.0, cached.value / prompts.value)) if prompts.value > 0 else Unknown("no prompt in this window")
+
+
+def cache_tokens_of(measured: Measurements, pool: str) -> float | None:
+    """How many tokens the cache of a pool's smallest replica holds; None where no engine tells."""
+    key = (*pool.split("/", 1),)
+    told = find(measured.cache_tokens, key, "not told")
+    found = [told.value] if isinstance(told, Sample) else []
+    if not isinstance(measured.cache_blocks, Unknown):
+        sizes = [one[2:] for one in measured.cache_blocks if one[:2] == key]
+        found += [float(blocks) * float(size) for blocks, size in sizes if blocks.isdigit() and size.isdigit()]
+    return min((one for one in found if one > 0), default=None)
 
 
 def find(series: Series | Unknown, key: tuple[str, ...], otherwise: str) -> Measurement:

@@ -27,8 +27,11 @@ class Replica:
     ready: bool  # it also passed every readiness gate: it takes traffic
     warm: bool
     warm_message: str
+    admitted: bool  # its warmth condition lets it serve, warm or not
     ready_since_seconds: float | None
     started_seconds: float | None  # when the engine's container last started: a restart loses its cache
+    answers_since_seconds: float | None  # when its container began to answer its probes
+    gate_since_seconds: float | None  # when its warmth was last confirmed or denied
     terminating: bool
     unschedulable: str  # why no node takes it; empty when one did
     deletion_cost: str
@@ -108,19 +111,22 @@ def read_replica(pod: KubeDict) -> Replica:
     containers = status.get("containerStatuses") or []
     started = [moment((one.get("state") or {}).get("running", {}).get("startedAt")) for one in containers]
     ready, warm = conditions.get("Ready", {}), conditions.get(WARM_CONDITION, {})
-    scheduled = conditions.get("PodScheduled", {})
+    scheduled, answers = conditions.get("PodScheduled", {}), conditions.get("ContainersReady", {})
     return Replica(
         name=metadata["name"],
         uid=metadata["uid"],
         ip=status.get("podIP") or "",
         node=(pod.get("spec") or {}).get("nodeName") or "",
         created_seconds=moment(metadata.get("creationTimestamp")) or 0.0,
-        engine_ready=conditions.get("ContainersReady", {}).get("status") == "True",
+        engine_ready=answers.get("status") == "True",
         ready=ready.get("status") == "True",
         warm=warm.get("status") == "True" and warm.get("reason") == "Warm",
         warm_message=warm.get("message") or "",
+        admitted=warm.get("status") == "True",
         ready_since_seconds=moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
         started_seconds=max((one for one in started if one is not None), default=None),
+        answers_since_seconds=moment(answers.get("lastTransitionTime")) if answers.get("status") == "True" else None,
+        gate_since_seconds=moment(warm.get("lastTransitionTime")),
         terminating=bool(metadata.get("deletionTimestamp")),
         unschedulable=scheduled.get("message") or "no node" if scheduled.get("status") == "False" else "",
         deletion_cost=(metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", ""),

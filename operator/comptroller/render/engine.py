@@ -6,6 +6,8 @@ Sources: each engine's own `--help` (vLLM 0.33, SGLang 0.5.23, llama.cpp b11549)
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -97,6 +99,23 @@ def slots(spec: ModelPoolSpec, gpu_class: GpuClass) -> int:
     return local.performance.max_concurrency if local.performance else gpu_class.max_concurrency
 
 
+def snapshot_folder(local: Local) -> str:
+    """Where llama.cpp saves its slots: on the claim that a pool's replicas share, else on the pod's own volume."""
+    return local.model_cache.path if local.model_cache else "/tmp"  # noqa: S108 - in the pod
+
+
+def snapshot_key(pool: str, spec: ModelPoolSpec, gpu_class: GpuClass) -> str:
+    """What the saved caches of a pool's replicas agree in beside the engine's build; empty for engines that save none.
+
+    Whatever changes the model or the engine's command line changes it.
+    """
+    if _local(spec).engine.name is not EngineName.LLAMACPP:
+        return ""
+    start = engine_start(spec, gpu_class)
+    content = json.dumps([pool, spec.model.source, spec.model.name, start.image, start.command, start.args])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def _local(spec: ModelPoolSpec) -> Local:
     if spec.local is None:
         raise RenderError("spec.local", "only local pools have an engine")
@@ -142,6 +161,7 @@ def _llamacpp(work: _Work) -> list[str]:
     args = _flag("-hf" if model and model.kind == "repository" else "-m", model.reference if model else None)
     args += ["--alias", work.spec.model.name, *_address(work), "--metrics", "--slots", "-np", str(work.slots)]
     args += ["-c", str((work.spec.model.context_length or DEFAULT_CONTEXT_TOKENS_PER_SLOT) * work.slots)]
+    args += ["--slot-save-path", snapshot_folder(work.local)]
     args += _flag("-ngl", 999 if work.local.accelerator.count else None)
     for _, source in work.adapters:
         args += ["--lora", source.reference]

@@ -13,6 +13,7 @@ Component = Literal["engine", "router", "warmup"]
 POOL = f"{GROUP}/pool"
 POLICY = f"{GROUP}/policy"
 WARMUP = f"{GROUP}/warmup"
+RUN = f"{GROUP}/run"
 ROUTER = f"{GROUP}/router"
 CACHE_WARM_GATE = f"{GROUP}/cache-warm"
 """Readiness gate of a gated pool's pods, and the type of the pod condition that the operator sets."""

@@ -18,4 +18,6 @@ class Replica:
     port: int
     engine: EngineName
     model: str  # name that the engine serves
-    slots: int  # llama.cpp: slots with a cache each (`render.engine.slots`); 1 for the other engines
+    snapshots: str = ""  # `render.engine.snapshot_key`
+    shared_volume: bool = False  # whether saved caches are seen by other pods
+    serving: bool = False  # whether users' prompts may be in its cache

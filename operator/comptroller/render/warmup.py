@@ -5,19 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.settings import Settings
-from comptroller.render.labels import POOL, WARMUP, labels
+from comptroller.render.labels import POOL, RUN, WARMUP, labels
 from comptroller.render.names import child_name
 from comptroller.render.replica import Replica
 from comptroller.render.warmup_job import warmup_config_map, warmup_job
 
-__all__ = ["POD_UID", "Replica", "warmup_children", "warmup_run_name"]
+__all__ = ["POD_UID", "Replica", "Run", "Slots", "warmup_children", "warmup_job_name", "warmup_token"]
 
 POD_UID = "comptroller.dev/pod-uid"
 """Label of a run: the uid of the pod that it warms."""
+
+Slots = Mapping[str, tuple[int, ...]]
+"""Prefix -> the caches of a replica that it goes to, none where a replica has one for all; a prefix that is left out is
+absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its Job, what it proves, and which prefixes go where."""
+
+    job: str
+    token: str
+    slots: Slots
 
 
 def warmup_children(
@@ -27,28 +41,28 @@ def warmup_children(
     replica: Replica,
     owner: Mapping[str, Any],
     settings: Settings,
-    *,
-    run: str = "start",
-    content: str = "",
+    run: Run,
 ) -> list[dict[str, Any]]:
-    """ConfigMap and Job that warm one replica.
-
-    The names are functions of the warm-up, the pod's uid, the prefixes, `run` and `content`: the same run is never
-    started twice. `run` tells runs over the same prefixes apart ("start", or the scheduled time); `content` stands for
-    the resource versions of referenced ConfigMaps and Secrets, so that a change of theirs is a new run.
-    """
-    child = warmup_run_name(name, spec, replica, run=run, content=content)
-    ours = labels("warmup", name, "warmup", {WARMUP: name, POOL: replica.pool, POD_UID: replica.pod_uid})
+    """ConfigMap and Job that warm one replica."""
+    owned = {WARMUP: name, POOL: replica.pool, POD_UID: replica.pod_uid, RUN: run.token}
+    ours = labels("warmup", name, "warmup", owned)
     return [
-        warmup_config_map(child, namespace, ours, spec, replica, owner),
-        warmup_job(child, namespace, ours, spec, owner, settings),
+        warmup_config_map(run.job, namespace, ours, spec, replica, owner, run.slots),
+        warmup_job(run.job, namespace, ours, spec, owner, settings, run.slots),
     ]
 
 
-def warmup_run_name(
-    name: str, spec: CacheWarmupSpec, replica: Replica, *, run: str = "start", content: str = ""
-) -> str:
-    """The name of the Job that `warmup_children` renders for the same arguments."""
-    prefixes = [prefix.model_dump(mode="json") for prefix in spec.prefixes]
-    told = json.dumps([prefixes, replica.pod_uid, replica.ip, replica.port, replica.model, replica.slots, run, content])
-    return child_name(name, f"-{hashlib.sha256(told.encode()).hexdigest()[:10]}")
+def warmup_token(name: str, spec: CacheWarmupSpec, replica: Replica, slots: Slots, life: str, content: str) -> str:
+    """What a run proves, as a name: these prefixes, in these caches, in this life of the replica's container.
+
+    `life` tells the lives of a container apart: one that restarted has lost its cache. `content` stands for the
+    contents of the ConfigMaps that the prefixes refer to.
+    """
+    prefixes = [prefix.model_dump(mode="json") for prefix in spec.prefixes if prefix.name in slots]
+    where = [replica.pod_uid, replica.ip, replica.port, replica.model, sorted(slots.items()), life, content]
+    return child_name(name, f"-{hashlib.sha256(json.dumps([prefixes, where]).encode()).hexdigest()[:10]}")
+
+
+def warmup_job_name(token: str, moment: int | None) -> str:
+    """The name of the Job that proves it, the first time (None) or at a later moment (seconds since the epoch)."""
+    return token if moment is None else child_name(token, f"-{moment}")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from comptroller.api.cachewarmup import CacheWarmupSpec, Prefix, TextSource
-from comptroller.api.modelpool import EngineName
 from comptroller.api.settings import Settings
 from comptroller.render.child import child
 from comptroller.render.replica import Replica
@@ -29,6 +28,7 @@ def warmup_config_map(
     spec: CacheWarmupSpec,
     replica: Replica,
     owner: Mapping[str, Any],
+    slots: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Any]:
     """The plan as `comptroller.warmup` reads it. Texts that are referenced stay where they are and are mounted."""
     ratio = str(spec.verification.minimum_hit_ratio) if spec.verification else DEFAULT_HIT_RATIO
@@ -36,8 +36,17 @@ def warmup_config_map(
     plan = {
         "address": f"http://{host}:{replica.port}",
         "model": replica.model,
-        "slots": replica.slots if replica.engine is EngineName.LLAMACPP else 0,
-        "prefixes": [_prefix(index, prefix) for index, prefix in enumerate(spec.prefixes)],
+        "snapshots": replica.snapshots,
+        "save": not replica.serving,  # else somebody's prompt may be in the slot by the time it is saved
+        "prefixes": [
+            {
+                **_prefix(index, prefix),
+                "slots": list(slots[prefix.name]),
+                "mayBeSaved": not (replica.shared_volume and _holds_secret(prefix)),
+            }
+            for index, prefix in enumerate(spec.prefixes)
+            if prefix.name in slots
+        ],
         "minimumHitRatio": ratio,
         "concurrency": spec.concurrency_per_replica,
         "deadlineSeconds": max(1, spec.gate.timeout_seconds - MARGIN_SECONDS),
@@ -53,12 +62,15 @@ def warmup_job(
     spec: CacheWarmupSpec,
     owner: Mapping[str, Any],
     settings: Settings,
+    slots: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Any]:
     """The Job. A pod that dies or does not get the replica warm is tried again with back-off; one whose request is
-    wrong (exit code 2) is not. The gate's timeout ends it. The result is in the pod's termination message."""
+    wrong (exit code 2) is not, and one that is evicted does not count. The gate's timeout ends it. The result is in the
+    pod's termination message."""
     volumes: list[dict[str, Any]] = [{"name": "plan", "configMap": {"name": name}}]
     mounts = [{"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True}]
-    sources = [source for index, prefix in enumerate(spec.prefixes) for source in _sources(index, prefix)]
+    placed = [(index, prefix) for index, prefix in enumerate(spec.prefixes) if prefix.name in slots]
+    sources = [source for index, prefix in placed for source in _sources(index, prefix)]
     if sources:
         volumes.append({"name": "prefixes", "projected": {"sources": sources, "defaultMode": 0o440}})
         mounts.append({"name": "prefixes", "mountPath": TEXT_FOLDER, "readOnly": True})
@@ -83,11 +95,12 @@ def warmup_job(
         "volumes": volumes,
     }
     wrong = {"action": "FailJob", "onExitCodes": {"containerName": "warmup", "operator": "In", "values": [2]}}
+    evicted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     content = {
         "backoffLimit": RETRIES,
         "activeDeadlineSeconds": spec.gate.timeout_seconds,
         "ttlSecondsAfterFinished": KEPT_SECONDS,
-        "podFailurePolicy": {"rules": [wrong]},
+        "podFailurePolicy": {"rules": [wrong, evicted]},
         "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
     }
     return child("batch/v1", "Job", name, namespace, labels, owner, spec=content)
@@ -100,6 +113,10 @@ def _prefix(index: int, prefix: Prefix) -> dict[str, Any]:
     if prefix.messages:
         content["messages"] = [{"role": one.role, "content": one.content} for one in prefix.messages]
     return content
+
+
+def _holds_secret(prefix: Prefix) -> bool:
+    return any(source.secret_key_ref is not None for _, source in _texts(prefix))
 
 
 def _sources(index: int, prefix: Prefix) -> list[dict[str, Any]]:

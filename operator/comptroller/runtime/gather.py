@@ -36,6 +36,8 @@ from comptroller.render.labels import COMPONENT, ROUTER
 from comptroller.render.names import label_value
 from comptroller.render.router.build import is_restricted, router_name
 from comptroller.runtime.judgements import as_judged
+from comptroller.runtime.reconcile.gate import warmups_of
+from comptroller.runtime.startups import warming_seconds
 from comptroller.runtime.state import HOLD_ANNOTATION, PAUSED_ANNOTATION, Specs, State
 
 MINIMUM_STARTING_SECONDS = 1.0
@@ -54,7 +56,7 @@ def gather(
     """One frozen picture for `allocation.decide`. Objects that are stalled take no part, except that the last good
     rules of a stalled policy still count as demand: its router still sends requests."""
     local = tuple(
-        _local_pool(key, spec, store, state, settings, replicas.get(key, PoolReplicas()), now_seconds)
+        _local_pool(key, spec, specs, store, state, settings, replicas.get(key, PoolReplicas()), now_seconds)
         for key, spec in specs.pools.items()
         if spec.local is not None and not specs.stalled(MODEL_POOL.kind, key)
     )
@@ -155,6 +157,7 @@ def previous_replicas(store: ClusterStore, state: State, key: str) -> int | None
 def _local_pool(
     key: str,
     spec: ModelPoolSpec,
+    specs: Specs,
     store: ClusterStore,
     state: State,
     settings: Settings,
@@ -165,7 +168,9 @@ def _local_pool(
     assert local is not None  # noqa: S101 - the caller chose the pool by it
     gpu = settings.gpu_classes[local.accelerator.class_]
     power = running_cost_of(local, settings)
-    startup = startup_seconds(store, state, key, spec, found)
+    profile = state.speeds[key].used if key in state.speeds else profile_of(spec, gpu)
+    warming = warming_seconds(store, key.split("/", 1)[0], warmups_of(specs, key), profile.beta_ms / 1000)
+    startup = startup_seconds(store, state, key, spec, found, warming)
     return LocalPool(
         key=key,
         model=spec.model.name,
@@ -181,7 +186,7 @@ def _local_pool(
             for one in found.starting
         ),
         previous=previous_replicas(store, state, key),
-        profile=state.speeds[key].used if key in state.speeds else profile_of(spec, gpu),
+        profile=profile,
         startup_seconds=startup,
         idle_usd_per_replica_hour=float(power.idle_usd_per_hour),
         busy_extra_usd_per_replica_hour=float(power.busy_extra_usd_per_hour),
@@ -197,15 +202,18 @@ def _held_at(text: str | None, maximum: int) -> int | None:
     return min(int(text), maximum, MOST_HELD_REPLICAS)
 
 
-def startup_seconds(store: ClusterStore, state: State, key: str, spec: ModelPoolSpec, found: PoolReplicas) -> float:
-    """Measured on the newest starts, else as measured before (the status remembers), else as declared."""
+def startup_seconds(
+    store: ClusterStore, state: State, key: str, spec: ModelPoolSpec, found: PoolReplicas, warming_seconds: float
+) -> float:
+    """Until a replica takes traffic: measured on the newest starts, else as measured before (the status remembers),
+    else as declared and until it is warm."""
     if (measured := after(state.starts.get(key, Starts()), found.starts()).mean_seconds) is not None:
         return measured
     item = store.get(MODEL_POOL, object_key(key)) or {}
     remembered = (item.get("status") or {}).get("startupSeconds")
     if remembered is not None:
         return float(remembered)
-    return float(spec.local.startup_seconds) if spec.local else 0.0
+    return warming_seconds + (float(spec.local.startup_seconds) if spec.local else 0.0)
 
 
 def _hosted_pool(

@@ -11,12 +11,13 @@ from comptroller.allocation.audit import Beside, audit_plan
 from comptroller.allocation.decide import decide
 from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Snapshot, Unknown
-from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
+from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
 from comptroller.learning.demand import DemandLearner
 from comptroller.learning.outlook import foreseen
 from comptroller.observe.measurements import measure
 from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import replicas_by_pool
+from comptroller.observe.warmups import without_warmups
 from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
@@ -103,6 +104,7 @@ class DecisionLoop:
         # 2. Measure; what does not answer is unknown.
         measured = await measure(self.source, context.settings.prometheus)
         now = now_seconds()
+        measured = without_warmups(measured, context.store, now, context.settings.prometheus.rate_window_seconds)
         seen = not isinstance(measured.router_age_seconds, Unknown) and len(measured.router_age_seconds) > 0
         if seen and context.state.first_data_seconds is None:
             context.state.first_data_seconds = now
@@ -141,6 +143,9 @@ class DecisionLoop:
         await self._publish(picture)
         context.metrics.show(snapshot, measured, decision, now)
         context.metrics.show_forecasts(snapshot, forecasts)
+        context.metrics.warmups.show(
+            (*key_of(item), item.get("status") or {}) for item in context.store.all(CACHE_WARMUP)
+        )
         context.metrics.decision_seconds.observe(monotonic_seconds() - began)
         context.metrics.api_writes.set(context.client.writes)
         context.metrics.queue_depth.set(len(self.queue))

@@ -11,6 +11,7 @@ from comptroller.allocation.decision import Decision
 from comptroller.allocation.snapshot import Sample, Snapshot
 from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import Measurements, prefix_hit_ratio
+from comptroller.runtime.warmup_metrics import WarmupMetrics
 
 
 @dataclass(slots=True)
@@ -42,9 +43,11 @@ class Metrics:
     iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
     forecast_skill: Gauge = field(init=False)
+    warmups: WarmupMetrics = field(init=False)
 
     def __post_init__(self) -> None:
         own = self.registry
+        self.warmups = WarmupMetrics(own)
         self.decisions = Counter(
             "comptroller_decisions", "Decisions by the rung of the ladder that made them.", ["rung"], registry=own
         )

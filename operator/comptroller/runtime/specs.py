@@ -9,6 +9,7 @@ from typing import Any
 from comptroller.allocation.validation import Stall, policy_stalls, pool_stalls
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.conditions import Reason
+from comptroller.api.cron import parse_cron
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.api.parse import SpecError, parse_spec
 from comptroller.api.routingpolicy import RoutingPolicySpec
@@ -32,7 +33,7 @@ def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
     for key, policy in policies.items():
         _note(stalls, ROUTING_POLICY, key, policy_stalls(key.split("/", 1)[0], policy, pools))
     for key, warmup in warmups.items():
-        _note(stalls, CACHE_WARMUP, key, _unknown_pools(key.split("/", 1)[0], warmup, pools))
+        _note(stalls, CACHE_WARMUP, key, [*_unknown_pools(key.split("/", 1)[0], warmup, pools), *_schedule(warmup)])
     asked = {
         (resource.kind, "/".join(key_of(item))): wish_of(item)
         for resource in OWNED_BY_USERS
@@ -59,6 +60,20 @@ def _note(
 ) -> None:
     if found:
         stalls[resource.kind, key] = tuple(found)
+
+
+def _schedule(warmup: CacheWarmupSpec) -> list[Stall]:
+    """Why a schedule can never be due. The other triggers work all the same."""
+    path, triggers = "spec.triggers.schedule", warmup.triggers
+    if triggers.schedule is None:
+        return []
+    try:
+        if parse_cron(triggers.schedule, triggers.time_zone).next_after(0.0) is not None:
+            return []
+        problem = "no such day ever comes"
+    except ValueError as error:
+        problem = str(error)
+    return [Stall(Reason.INVALID, path, f"{path}: {problem}. Correct it; until then nothing is sent by schedule.")]
 
 
 def _unknown_pools(namespace: str, warmup: CacheWarmupSpec, pools: Mapping[str, ModelPoolSpec]) -> list[Stall]:

@@ -22,6 +22,7 @@ from comptroller.observe.belief import Beliefs
 from comptroller.observe.measurements import Measurements
 from comptroller.observe.replicas import PoolReplicas
 from comptroller.runtime.judgements import Judgements
+from comptroller.runtime.texts import Texts
 
 PAUSED_ANNOTATION = "comptroller.dev/paused"
 HOLD_ANNOTATION = "comptroller.dev/hold-replicas"
@@ -91,4 +92,5 @@ class State:
     caches: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (route, hosted pool) -> life of prefixes
     speeds: dict[str, Speed] = field(default_factory=dict)  # local pool -> what its engines taught
     first_data_seconds: float | None = None  # when the routers' metrics were first understood
+    texts: Texts = field(default_factory=Texts)  # what prefixes refer to
     history: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # policy -> last decisions, newest first

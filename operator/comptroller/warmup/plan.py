@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ class PlannedPrefix:
     name: str
     messages: tuple[Mapping[str, Any], ...]
     tools: tuple[Any, ...]
+    slots: tuple[int, ...] = ()  # caches that it goes to; empty for engines with one cache for all
+    may_be_saved: bool = False  # whether its cache may be written to the replica's volume: not where it holds a Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,12 @@ class Plan:
 
     address: str  # of the replica itself, such as http://10.0.0.7:8000
     model: str
-    slots: int  # caches of the replica: one per slot for llama.cpp, 0 for engines with one cache for all
     prefixes: tuple[PlannedPrefix, ...]
     minimum_hit_ratio: float
     concurrency: int
     deadline_seconds: float
+    snapshots: str = ""  # what saved caches must agree in: pool, model, command line; empty where none can be restored
+    save: bool = False  # whether caches may be saved: nobody else's prompt can be in a slot
 
 
 def read_plan(path: Path) -> Plan:
@@ -42,11 +46,12 @@ def read_plan(path: Path) -> Plan:
         return Plan(
             address=content["address"],
             model=content["model"],
-            slots=int(content["slots"]),
             prefixes=tuple(_prefix(one) for one in content["prefixes"]),
             minimum_hit_ratio=float(content["minimumHitRatio"]),
             concurrency=int(content["concurrency"]),
             deadline_seconds=float(content["deadlineSeconds"]),
+            snapshots=content.get("snapshots", ""),
+            save=bool(content.get("save")),
         )
     except (OSError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PlanError(f"the plan {path} cannot be read: {type(error).__name__}: {error}") from error
@@ -57,7 +62,14 @@ def _prefix(content: Mapping[str, Any]) -> PlannedPrefix:
     system, tools = _text(name, "system", content.get("system")), _text(name, "tools", content.get("tools"))
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages += content.get("messages") or []
-    return PlannedPrefix(name, tuple(messages), _tools(name, tools))
+    slots, may_be_saved = tuple(content.get("slots") or ()), bool(content.get("mayBeSaved"))
+    return PlannedPrefix(name, tuple(messages), _tools(name, tools), slots, may_be_saved)
+
+
+def digest(prefixes: Iterable[PlannedPrefix]) -> str:
+    """Tells contents apart without telling them: 48 bits of a hash over everything that is sent."""
+    content = [[one.name, one.messages, one.tools] for one in prefixes]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 def _text(name: str, part: str, source: Mapping[str, str] | None) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from comptroller.warmup.plan import PlannedPrefix
+from comptroller.warmup.remedies import remedy_for
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 
@@ -26,7 +27,7 @@ class Answer:
 
     first_token_seconds: float
     prompt_tokens: int
-    cached_tokens: int
+    cached_tokens: int | None  # None: the engine does not tell
 
 
 async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, question: str, slot: int | None) -> Answer:
@@ -69,7 +70,8 @@ async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, ques
         raise httpx.RemoteProtocolError(f"prefix {prefix.name}: the answer ended before its first token")
     prompt = int(usage.get("prompt_tokens") or timings.get("cache_n", 0) + timings.get("prompt_n", 0))
     details = usage.get("prompt_tokens_details") or {}
-    return Answer(first, prompt, int(details.get("cached_tokens") or timings.get("cache_n") or 0))
+    cached = details.get("cached_tokens", timings.get("cache_n"))
+    return Answer(first, prompt, None if cached is None else int(cached))
 
 
 def _refusal(response: httpx.Response) -> str:
@@ -82,4 +84,6 @@ def _refusal(response: httpx.Response) -> str:
     error = content.get("error", content) if isinstance(content, dict) else None
     told = [str(error[name]) for name in ("type", "code") if error.get(name)] if isinstance(error, dict) else []
     words = [one for one in told if IDENTIFIER.fullmatch(one) and one != str(response.status_code)]
-    return " ".join([str(response.status_code), *dict.fromkeys(words)])
+    said = " ".join([str(response.status_code), *dict.fromkeys(words)])
+    remedy = remedy_for(response.status_code, response.text)
+    return f"{said}: {remedy}" if remedy else said

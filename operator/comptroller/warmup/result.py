@@ -12,23 +12,27 @@ LONGEST_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One prefix. Times are to the first token."""
+    """One prefix. Times are to the first token; `cold_ms` is None where a saved cache was restored instead."""
 
     name: str
     tokens: int
-    cold_ms: int
+    cold_ms: int | None
     warm_ms: int
     hit_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. `wrong`: the request itself was refused, so that another try is useless."""
+    """One run. `wrong`: the request itself was refused, so that another try is useless. The token counts are those of
+    all its requests, which the engine's counters hold too."""
 
     prefixes: tuple[Measured, ...]
     warm: bool
     error: str = ""
     wrong: bool = False
+    digest: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
 
 
 def as_json(result: Result) -> str:
@@ -46,6 +50,9 @@ def as_json(result: Result) -> str:
             for one in result.prefixes
         ],
         "warm": result.warm,
+        "digest": result.digest,
+        "prompt_tokens": result.prompt_tokens,
+        "cached_tokens": result.cached_tokens,
         "error": "",
     }
     room = LONGEST_BYTES - len(json.dumps(content))

@@ -221,6 +221,7 @@ def full_cachewarmup() -> Object:
                     "name": "confidential",
                     "system": {"secretKeyRef": {"name": "prompts", "key": "confidential.md"}},
                     "tools": {"text": "[]"},
+                    "requestsPerSecond": "2.5",
                 },
             ],
             "triggers": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from comptroller.kube.resources import BY_KIND, KubeDict
@@ -14,8 +15,7 @@ BORN_SECONDS = 1795327200.0
 
 def at(seconds: float) -> str:
     """The timestamp this long after `BORN`."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"2026-11-22T06:{minutes:02}:{rest:02}Z"
+    return datetime.fromtimestamp(BORN_SECONDS + int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def item(kind: str, name: str, version: int = 1, uid: str = "", owner: str = "", **more: Any) -> KubeDict:

@@ -198,6 +198,10 @@ QUERIES = {
     '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
     "spent_usd_per_second": "sum by (pool) (rate(comptroller_router_usd_total[60s]))",
     "answered_by_pool": 'sum by (pool) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
+    "verdicts": "sum by (policy, route, pool, verdict) "
+    '(rate(comptroller_router_evaluations_total{source!="verify"}[60s]))',
+    "verified": 'sum by (policy, route) (rate(comptroller_router_evaluations_total{source="verify"}[480s]))',
+    "evaluation_usd": "sum by (policy, route) (rate(comptroller_router_evaluation_usd_total[480s]))",
     "running": 'sum by (namespace, pool, pod) (avg_over_time({__name__=~"vllm:num_requests_running|'
     'sglang:num_running_reqs|llamacpp:requests_processing", pool!=""}[60s]))',
     "token_seconds": f"sum by (namespace, pool) ({dialects(*engines.TOKEN_SECONDS)})",
@@ -206,6 +210,8 @@ QUERIES = {
     "pool_answered": 'sum by (pool, policy, route) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
     "prefix_gaps": ("sum by (policy, route, le) (increase(comptroller_router_prefix_gap_seconds_bucket[10800s]))"),
     "prefix_tokens": "sum by (pool, policy, route, kind) (rate(comptroller_router_tokens_total[480s]))",
+    "cache_blocks": 'min by (namespace, pool, num_gpu_blocks, block_size) (vllm:cache_config_info{pool!=""})',
+    "cache_tokens": 'min by (namespace, pool) (sglang:max_total_num_tokens{pool!=""})',
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
 }

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.kube.resources import JOB, POD, KubeDict
 from comptroller.kube.store import ClusterStore
-from comptroller.observe.warmups import PrefixResult, RunResult, read_message, run_result
+from comptroller.observe.measurements import Measurements, prefix_hit_ratio
+from comptroller.observe.warmups import PrefixResult, RunResult, ended_runs, read_message, without_warmups
 from tests.unit.kube import build
 
 PREFIX = {"name": "rules", "tokens": 900, "cold_ms": 400, "warm_ms": 40.5, "hit_ratio": 0.98}
@@ -19,7 +21,12 @@ BAD = json.dumps({"warm": False, "prefixes": [], "error": "the engine is gone"})
 
 def job(failed: str | None = None, kind: str = "Failed") -> KubeDict:
     conditions = [{"type": kind, "status": "True", "message": failed, "lastTransitionTime": build.at(50)}]
-    return build.item("Job", "w-1", status={"conditions": conditions if failed is not None else []})
+    return build.item(
+        "Job",
+        "w-1",
+        labels={"comptroller.dev/run": "w-1"},
+        status={"conditions": conditions if failed is not None else []},
+    )
 
 
 def pod(name: str, message: str | None, seconds: float = 10, owner: str = "w-1") -> KubeDict:
@@ -34,7 +41,27 @@ def result(*items: KubeDict) -> RunResult | None:
     store = ClusterStore()
     for item in items:
         store.upsert(JOB if item["kind"] == "Job" else POD, item)
-    return run_result(store, "ai", "w-1")
+    return next((one.result for one in ended_runs(store, "ai")), None)
+
+
+def test_what_warm_ups_sent_is_taken_out_of_the_engines_rates() -> None:
+    store = ClusterStore()
+    message = json.dumps({"warm": True, "prefixes": [], "prompt_tokens": 12_000, "cached_tokens": 6_000})
+    labels = {"comptroller.dev/run": "w-1", "comptroller.dev/pool": "big"}
+    store.upsert(JOB, job() | {"metadata": job()["metadata"] | {"labels": labels}})
+    store.upsert(POD, pod("a", message, 10))
+    rates = Measurements(
+        prompt_tokens={("ai", "big"): Sample(900.0), ("ai", "small"): Sample(5.0)},
+        cached_tokens={("ai", "big"): Sample(300.0), ("ai", "small"): Unknown("NaN")},
+    )
+    assert without_warmups(rates, store, build.BORN_SECONDS + 71, 60) == rates
+    clean = without_warmups(rates, store, build.BORN_SECONDS + 69, 60)
+    assert clean.prompt_tokens == {("ai", "big"): Sample(700.0), ("ai", "small"): Sample(5.0)}
+    assert clean.cached_tokens == {("ai", "big"): Sample(200.0), ("ai", "small"): Unknown("NaN")}
+    assert prefix_hit_ratio(clean, "ai/big") == Sample(200 / 700)
+    silent = without_warmups(Measurements(prompt_tokens={("ai", "big"): Sample(200.0)}, cached_tokens={}), store,
+                             build.BORN_SECONDS + 69, 60)  # fmt: skip
+    assert isinstance(prefix_hit_ratio(silent, "ai/big"), Unknown)
 
 
 def test_a_run_that_is_under_way_or_retried_has_no_result() -> None:

@@ -332,3 +332,40 @@ def test_a_node_that_is_cordoned_takes_no_gpu_from_a_running_pool() -> None:
 def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
     items = [build.pool("a"), build.pool("b"), build.hosted_pool(), build.policy("research", "a", "b", "api")]
     assert World(*items).gather() == World(*reversed(items)).gather()
+
+
+WARMUP = build.item(
+    "CacheWarmup", "docs", generation=1,
+    spec={"pools": ["big"], "prefixes": [{"name": "rules", "system": {"text": "x" * 16000}}]},
+)  # fmt: skip
+
+
+def test_a_first_guess_of_a_start_lasts_until_the_replica_is_warm() -> None:
+    cold = World(build.pool()).gather().local_pools[0]
+    guessed = World(build.pool(), WARMUP).gather().local_pools[0]
+    assert guessed.startup_seconds == pytest.approx(cold.startup_seconds + 4000 * cold.profile.beta_ms / 1000)
+
+    measured = {"prefixes": [{"name": "rules", "coldTimeToFirstTokenMs": 9000, "warmTimeToFirstTokenMs": 500}]}
+    told = World(build.pool(), WARMUP | {"status": measured}).gather().local_pools[0]
+    assert told.startup_seconds == cold.startup_seconds + 9.5
+
+    for change in ({"gate": {"timeoutSeconds": 5}}, {"gate": {"enabled": False}}):
+        item = WARMUP | {"status": measured, "spec": WARMUP["spec"] | change}
+        limited = World(build.pool(), item).gather().local_pools[0]
+        assert limited.startup_seconds == cold.startup_seconds + (5 if "timeoutSeconds" in change["gate"] else 0)
+
+
+def test_a_start_that_was_measured_holds_the_warm_up_already() -> None:
+    world = World(build.pool(), WARMUP, build.engine_pod("a", ready_at=150))
+    assert world.gather().local_pools[0].startup_seconds == 150.0
+
+
+def test_a_replica_is_capacity_from_the_opening_of_its_gate() -> None:
+    warming = build.engine_pod("a", ready=False, warm=("False", "Warming"))
+    for one in warming["status"]["conditions"]:
+        if one["type"] == "ContainersReady":
+            one["status"] = "True"
+    pool = World(build.pool(), WARMUP, warming).gather().local_pools[0]
+    assert (pool.serving, len(pool.starting)) == (0, 1)
+    pool = World(build.pool(), WARMUP, build.engine_pod("a", warm=("True", "Warm"))).gather().local_pools[0]
+    assert (pool.serving, len(pool.starting)) == (1, 0)
