@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add("--metrics", action="store_true", help="serve /metrics")
     add("--slots", action=argparse.BooleanOptionalAction, default=True, help="serve /slots")
     add("--slot-save-path", type=Path, help="folder for saved slots: a prefix can be restored into another process")
+    add("--chat-template-file", type=Path, help="Jinja template in the place of the model's own")
     add("--log-verbosity", type=int, default=1)
     return parser
 
@@ -74,6 +75,9 @@ def start(given: argparse.Namespace) -> Any:
     params.verbosity = given.log_verbosity
     if given.slot_save_path:
         params.slot_save_path = f"{given.slot_save_path}/"  # llama.cpp joins path and file name as they are
+    if given.chat_template_file:
+        params.chat_template = given.chat_template_file.read_text()
+        params.use_jinja = True
     # No trial run and no guessing what fits: the model is tiny, and a start takes 0.2 s instead of seconds.
     params.warmup = False
     params.fit_params = False

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comptroller.warmup.forwarded import as_forwarded
+
 
 class PlanError(ValueError):
     """A plan that cannot be carried out; the message names the prefix and what to do."""
@@ -92,4 +94,6 @@ def _tools(name: str, text: str | None) -> tuple[Any, ...]:
         raise PlanError(f"prefix {name}: tools is not JSON: {error}") from error
     if not isinstance(tools, list):
         raise PlanError(f"prefix {name}: tools must be a JSON list, as in the chat completions API")
-    return tuple(tools)
+    if any(not isinstance(one, dict) or one.get("type") != "function" for one in tools):
+        raise PlanError(f'prefix {name}: every tool must be an object with "type": "function"')
+    return tuple(as_forwarded(tools))

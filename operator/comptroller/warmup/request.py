@@ -30,11 +30,11 @@ class Answer:
     cached_tokens: int | None  # None: the engine does not tell
 
 
-async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, question: str, slot: int | None) -> Answer:
-    """Sends the prefix with a short question behind it.
+def request_body(model: str, prefix: PlannedPrefix, question: str, slot: int | None) -> dict[str, Any]:
+    """What is sent: the parts that make the prompt are byte for byte those that the router forwards for a user.
 
     One token out, as no tokens are refused by vLLM; streamed, so that the time to the first token is seen. `slot` picks
-    the cache on llama.cpp. Raises `httpx.HTTPError` when another try may help, `RefusedError` when none does.
+    the cache on llama.cpp.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -48,6 +48,13 @@ async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, ques
         body["tools"] = list(prefix.tools)
     if slot is not None:
         body |= {"id_slot": slot, "cache_prompt": True}
+    return body
+
+
+async def ask(client: httpx.AsyncClient, model: str, prefix: PlannedPrefix, question: str, slot: int | None) -> Answer:
+    """Sends the prefix with a short question behind it. Raises `httpx.HTTPError` when another try may help,
+    `RefusedError` when none does."""
+    body = request_body(model, prefix, question, slot)
     sent = time.monotonic()
     first: float | None = None
     usage: Mapping[str, Any] = {}

@@ -171,6 +171,7 @@ def test_texts_are_read_from_mounted_files(tmp_path: Path) -> None:
         ({"name": "one", "system": {"file": "/nowhere"}}, "prefix one: system cannot be read"),
         ({"name": "one", "tools": {"text": "{"}}, "prefix one: tools is not JSON"),
         ({"name": "one", "tools": {"text": "{}"}}, "prefix one: tools must be a JSON list"),
+        ({"name": "one", "tools": {"text": '[{"type": "custom"}]'}}, "prefix one: every tool must be an object with"),
     ],
 )
 def test_a_wrong_plan_names_its_prefix(tmp_path: Path, prefix: dict[str, Any], problem: str) -> None:
