@@ -94,12 +94,29 @@ class Traffic:
         return self.requests
 
 
+@dataclass(slots=True)
+class Verdicts:
+    """The counters of what a judge says of one pool on one route."""
+
+    per_second: dict[str, float] = field(default_factory=lambda: {"pass": 0.0, "fail": 0.0, "error": 0.0})
+    counts: dict[str, float] = field(default_factory=lambda: {"pass": 0.0, "fail": 0.0, "error": 0.0})
+    at: float = field(default_factory=time.time)
+
+    def count(self) -> dict[str, float]:
+        now = time.time()
+        for verdict, rate in self.per_second.items():
+            self.counts[verdict] += rate * (now - self.at)
+        self.at = now
+        return self.counts
+
+
 class Routers:
     """Serves what routers serve under /metrics. A route that is driven at 0 still shows that it is there."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._routes: dict[tuple[str, str], Traffic] = {}
+        self._verdicts: dict[tuple[str, str, str], Verdicts] = {}  # policy, route, pool
         self._lives: dict[str, int] = {}  # policy -> how often its router's pod was replaced
         routers = self
 
@@ -132,6 +149,13 @@ class Routers:
                 traffic.count()
                 traffic.requests_per_second = rate
 
+    def judge(self, policy: str, route: str, pool: str, *, passed: float, failed: float) -> None:
+        """From now on so many answers of a pool (namespace/name) pass and fail per second."""
+        with self._lock:
+            verdicts = self._verdicts.setdefault((policy, route, pool), Verdicts())
+            verdicts.count()
+            verdicts.per_second |= {"pass": passed, "fail": failed}
+
     def lie(self, policy: str, route: str, *values: float) -> None:
         """Tells these counts instead of the true one, one per scrape, and returns when all are told."""
         with self._lock:
@@ -157,6 +181,8 @@ class Routers:
             self._lives.pop(policy, None)
             for key in [key for key in self._routes if key[0] == policy]:
                 del self._routes[key]
+            for judged in [one for one in self._verdicts if one[0] == policy]:
+                del self._verdicts[judged]
 
     def metrics(self) -> str:
         """The exposition."""
@@ -183,6 +209,10 @@ class Routers:
                 )
                 for kind, tokens in (("input", traffic.input_tokens), ("output", traffic.output_tokens)):
                     lines.append(_line("comptroller_router_tokens_total", count * tokens, **names, kind=kind))
+            for (policy, route, pool), verdicts in self._verdicts.items():
+                judged = {"policy": policy, "route": route, "pool": pool, "source": "sample"}
+                for verdict, number in verdicts.count().items():
+                    lines.append(_line("comptroller_router_evaluations_total", number, **judged, verdict=verdict))
         return "\n".join(lines) + "\n"
 
 
