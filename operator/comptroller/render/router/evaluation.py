@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from comptroller.allocation.decision import RoutePlan
-from comptroller.api.modelpool import Provider
-from comptroller.api.routingpolicy import Backend, Route
+from comptroller.api.modelpool import ModelPoolSpec, Provider
+from comptroller.api.routingpolicy import Backend, Route, RoutingPolicySpec
 from comptroller.render.router.plan import RouterBackend, RouterEvaluator, RouterShadow
 
 STRUCTURED = frozenset(
@@ -62,6 +62,24 @@ def ascending(route: Route, plan: RoutePlan | None, namespace: str) -> tuple[str
     known = plan.pass_rates if plan is not None else {}
     order = list(dict.fromkeys(f"{namespace}/{one.pool}" for one in route.backends))
     return tuple(sorted(order, key=lambda pool: (known.get(pool, declared[pool]), order.index(pool))))
+
+
+def never_running(
+    spec: RoutingPolicySpec, namespace: str, pools: Mapping[str, ModelPoolSpec], used: Collection[str]
+) -> tuple[str, ...]:
+    """One sentence for each local judge or shadow that no route sends clients to (`used` are the backends of all
+    policies) and that may run no replica: replicas are chosen for clients' requests alone, so it never will."""
+    problems = []
+    for index, route in enumerate(spec.routes):
+        for part, one in (("evaluator", route.evaluator), ("shadow", route.shadow)):
+            key = f"{namespace}/{one.pool}" if one is not None else ""
+            local = pools[key].local if key in pools else None
+            if one is not None and local is not None and local.replicas.min == 0 and key not in used:
+                problems.append(
+                    f"spec.routes[{index}].{part}.pool: {one.pool} is no backend of any route and its "
+                    "spec.local.replicas.min is 0, so it never runs. Set it to 1"
+                )
+    return tuple(problems)
 
 
 def everybody(route: Route) -> list[Backend]:

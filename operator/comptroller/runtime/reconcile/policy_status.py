@@ -15,6 +15,7 @@ from comptroller.learning.demand_skill import Skill
 from comptroller.observe.measurements import find, within_first_token
 from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.caches import lives_of
+from comptroller.render.router.evaluation import never_running
 from comptroller.render.router.plan import RouterPlan
 from comptroller.runtime.judgements import Judgements
 from comptroller.runtime.reconcile.conditions import (
@@ -50,6 +51,7 @@ def policy_status(
     if not plans:  # paused: its routers are where they were
         endpoints = {one["name"]: one["endpoint"] for one in before.get("routes") or () if one.get("endpoint")}
     reached = sorted(set(endpoints.values())) or before.get("endpoints")
+    used = {backend.pool for route in picture.snapshot.routes for backend in route.backends}
     judgements = context.state.judgements
     routes = [_route_status(policy, route, endpoints.get(route.name), picture, judgements) for route in spec.routes]
     waiting = [
@@ -81,7 +83,10 @@ def policy_status(
                 live["kind"],
                 spec,
                 generation,
-                unreachable=unreachable_backends(spec, namespace, picture.specs.pools),
+                unreachable=[
+                    *unreachable_backends(spec, namespace, picture.specs.pools),
+                    *never_running(spec, namespace, picture.specs.pools, used),
+                ],
             ),
         ],
     }
