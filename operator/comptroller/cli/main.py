@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from comptroller import __version__
-from comptroller.cli import crds, explain, report, run, simulate, status
+from comptroller.cli import crds, explain, plan, report, run, simulate, status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("run", run),
         ("status", status),
         ("explain", explain),
+        ("plan", plan),
         ("report", report),
         ("simulate", simulate),
         ("crds", crds),

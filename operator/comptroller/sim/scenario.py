@@ -78,7 +78,9 @@ class DemandSettings(Strict):
     )
     load_class: str = Field(default="h100", description="The GPU class that the load is a part of.")
     tiers: list[Tier] = Field(default_factory=list, description="Clients that become copies of template routes.")
-    routes: dict[str, RouteDemand] = Field(default_factory=dict, description="Routes by name, each with its client.")
+    routes: dict[str, RouteDemand] = Field(
+        default_factory=dict, description="Routes by name or as namespace/policy/route, each with its client."
+    )
     data_rules: DataRuleShares = Field(default_factory=DataRuleShares, description="Parts with data rules.")
     history_days: float = Field(default=3.0, ge=0, le=60, description="Days of demand that policies know before.")
     warm_up_seconds: float = Field(
@@ -170,7 +172,7 @@ def parse_scenario(text: str, folder: Path) -> Scenario:
         spec = ScenarioSpec.model_validate(content)
     except ValidationError as error:
         raise ScenarioError("\n".join(_line(one) for one in error.errors(include_url=False))) from error
-    return _with_fleet(spec, folder)
+    return with_fleet(spec, folder)
 
 
 def _line(error: Any) -> str:
@@ -196,7 +198,8 @@ def _described(location: tuple[int | str, ...]) -> tuple[str, str]:
     return meaning.rstrip("."), str(example)
 
 
-def _with_fleet(spec: ScenarioSpec, folder: Path) -> Scenario:
+def with_fleet(spec: ScenarioSpec, folder: Path) -> Scenario:
+    """The scenario of a specification with the manifests that it names. Raises `ScenarioError`."""
     found: list[tuple[str, Any]] = [(f"objects[{index}]", one) for index, one in enumerate(spec.objects)]
     problems: list[str] = []
     for index, name in enumerate(spec.manifests):
@@ -251,7 +254,12 @@ def _wrong_names(
         for index, tier in enumerate(spec.demand.tiers)
         if tier.template not in routes
     ]
-    problems += [f"demand.routes.{name}: no such route {known}" for name in spec.demand.routes if name not in routes]
+    full = {f"{key}/{route.name}" for key, policy in policies.items() for route in policy.routes}
+    problems += [
+        f"demand.routes.{name}: no such route {known}"
+        for name in spec.demand.routes
+        if name not in routes and name not in full
+    ]
     if not spec.demand.tiers and not spec.demand.routes:
         problems.append("demand: needs tiers or routes: without them no client of the file asks for anything")
     known_classes = ", ".join(sorted(spec.settings.gpu_classes))

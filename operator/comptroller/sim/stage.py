@@ -73,7 +73,9 @@ class _Chosen:
 def build_stage(scenario: Scenario, trace: Trace, load: float | None = None) -> Stage:
     """Raises `ScenarioError` where the file has not what the scenario asks for. `load` overrides the scenario's."""
     demand = scenario.spec.demand
-    templates = {route.name: (key, route) for key, policy in scenario.policies.items() for route in policy.routes}
+    everywhere = [(key, route) for key, policy in scenario.policies.items() for route in policy.routes]
+    templates = {route.name: (key, route) for key, route in everywhere}
+    templates |= {f"{key}/{route.name}": (key, route) for key, route in everywhere}
     chosen: list[_Chosen] = []
     for index, tier in enumerate(demand.tiers):
         policy, template = templates[tier.template]

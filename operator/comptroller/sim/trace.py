@@ -69,7 +69,7 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
 
     `pseudo_clients` is into how many clients a file of single requests is split. Raises `TraceError`.
     """
-    from comptroller.sim.formats import azure, mooncake, servegen
+    from comptroller.sim.formats import azure, mooncake, routes, servegen
 
     try:
         raw = path.read_bytes()
@@ -93,6 +93,8 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
             return servegen.parse(text)
         if azure.COLUMNS.issubset(names):
             return azure.parse(text, pseudo_clients)
+        if routes.COLUMNS.issubset(names):
+            return routes.parse(text)
         if first.startswith("{") and mooncake.FIELDS.issubset(json.loads(first)):
             return mooncake.parse(text, pseudo_clients)
     except TraceError as error:
@@ -101,6 +103,7 @@ def read_trace(path: Path, pseudo_clients: int) -> Trace:
         raise TraceError(f"{path}: a line cannot be read: {error}") from error
     raise TraceError(
         f"{path}: the format is not known (its first line: {first[:80]!r}). Known are ServeGen windows "
-        f"({', '.join(sorted(servegen.COLUMNS))}), Azure requests ({', '.join(sorted(azure.COLUMNS))}) and Mooncake "
+        f"({', '.join(sorted(servegen.COLUMNS))}), recorded routes ({', '.join(sorted(routes.COLUMNS))}), "
+        f"Azure requests ({', '.join(sorted(azure.COLUMNS))}) and Mooncake "
         f"requests as JSON lines ({', '.join(sorted(mooncake.FIELDS))})"
     )
