@@ -161,7 +161,17 @@ def read_objects(where: str, text: str, namespace: str) -> list[dict[str, Any]]:
 def _live() -> list[dict[str, Any]]:
     pools, policies = ask(lambda client: fetch(client, None, MODEL_POOL, ROUTING_POLICY))
     kinds = ((MODEL_POOL.kind, pools), (ROUTING_POLICY.kind, policies))
-    return [{**one, "kind": kind} for kind, items in kinds for one in items]
+    found = [{**one, "kind": kind} for kind, items in kinds for one in items]
+    return [one for one in found if _readable(one)]
+
+
+def _readable(item: Mapping[str, Any]) -> bool:
+    """An object that the operator cannot read does nothing today either."""
+    try:
+        parse_spec(str(item["kind"]), item)
+    except SpecError:
+        return False
+    return True
 
 
 def _gpus(options: argparse.Namespace, settings: Settings) -> list[Gpus]:
