@@ -25,12 +25,13 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """Tokens of some requests. `input` counts all prompt tokens; `cached_input` those read from a cache and
-    `cache_write` those written to one, both among them."""
+    """Tokens of some requests. `input` counts all prompt tokens; among them are those read from a cache
+    (`cached_input`) and those written to one for five minutes or an hour."""
 
     input: Decimal = ZERO
     cached_input: Decimal = ZERO
-    cache_write: Decimal = ZERO
+    cache_write_5m: Decimal = ZERO
+    cache_write_1h: Decimal = ZERO
     output: Decimal = ZERO
 
 
@@ -84,8 +85,9 @@ def cached_usd(tokens: TokenCounts, price: HostedPrice) -> Decimal:
     Worked: of 900,000 prompt tokens 600,000 were read at $0.30 and 100,000 written at $3.75, 100,000 answer tokens at
     $15: 200,000 x 3 + 600,000 x 0.30 + 100,000 x 3.75 + 100,000 x 15 = 0.60 + 0.18 + 0.375 + 1.50 = $2.655.
     """
-    plain = tokens.input - tokens.cached_input - tokens.cache_write
-    prompt = plain * price.input + tokens.cached_input * price.cached_input + tokens.cache_write * price.cache_write
+    written = tokens.cache_write_5m + tokens.cache_write_1h
+    prompt = (tokens.input - tokens.cached_input - written) * price.input + tokens.cached_input * price.cached_input
+    prompt += tokens.cache_write_5m * price.cache_write + tokens.cache_write_1h * price.cache_write_1h
     return (prompt + tokens.output * price.output) / MILLION
 
 

@@ -8,7 +8,7 @@ routes in proportion to their tokens at the pool's marginal prices; what it cost
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TypeVar
 
@@ -168,12 +168,7 @@ def _uses(accounts: Accounts, parts: Iterable[_Part], pools: Mapping[str, PoolFa
     tokens = _sums(accounts.tokens, lambda key: (key[2], key[3]))
     return [
         Use(
-            TokenCounts(
-                *(
-                    sum((exact(tokens.get((pool, kind), 0.0)) for kind in kinds), Decimal(0))
-                    for kinds in (("input",), ("cached_input",), CACHE_WRITES, ("output",))
-                )
-            ),
+            TokenCounts(**{kind: exact(tokens.get((pool, kind), 0.0)) for kind in KINDS}),
             exact(usd),
             pools[pool].price if pool in pools else None,
         )
@@ -181,7 +176,7 @@ def _uses(accounts: Accounts, parts: Iterable[_Part], pools: Mapping[str, PoolFa
     ]
 
 
-CACHE_WRITES = ("cache_write", "cache_write_5m", "cache_write_1h")
+KINDS = tuple(one.name for one in fields(TokenCounts))
 
 
 def _lines(

@@ -18,12 +18,12 @@ def price(usual: str, cached: str, write: str, output: str) -> HostedPrice:
 
 SONNET = price("3", "0.30", "3.75", "15")
 QWEN = price("0.15", "0.075", "0.15", "0.60")
-TOKENS = TokenCounts(Decimal(900_000), Decimal(600_000), Decimal(0), Decimal(100_000))
+TOKENS = TokenCounts(Decimal(900_000), Decimal(600_000), output=Decimal(100_000))
 
 
 def test_the_worked_numbers() -> None:
     assert uncached_usd(TOKENS, SONNET) == Decimal("4.20")
-    written = TokenCounts(Decimal(900_000), Decimal(600_000), Decimal(100_000), Decimal(100_000))
+    written = TokenCounts(Decimal(900_000), Decimal(600_000), Decimal(100_000), output=Decimal(100_000))
     assert cached_usd(written, SONNET) == Decimal("2.655")
     found = savings([Use(TOKENS, Decimal("0.02"), QWEN)], SONNET)
     assert (found.baseline_usd, found.routed_usd, found.cached_usd) == (
@@ -32,6 +32,11 @@ def test_the_worked_numbers() -> None:
         Decimal("0.15"),
     )
     assert float(found.ratio or 0) == pytest.approx(0.995, abs=0.0005)
+
+
+def test_a_write_that_lives_an_hour_has_its_own_price() -> None:
+    hour = TokenCounts(Decimal(1_000_000), cache_write_1h=Decimal(1_000_000))
+    assert cached_usd(hour, SONNET) == SONNET.cache_write_1h > SONNET.cache_write
 
 
 def test_a_model_that_nobody_sells_saves_by_serving_alone() -> None:
@@ -59,7 +64,7 @@ COUNT = st.integers(1, 10**9).map(Decimal)
 @st.composite
 def uses(draw: st.DrawFn) -> Use:
     parts = draw(st.tuples(COUNT, COUNT, COUNT, COUNT))
-    tokens = TokenCounts(parts[0] + parts[1] + parts[2], parts[1], parts[2], parts[3])
+    tokens = TokenCounts(parts[0] + parts[1] + parts[2], parts[1], parts[2], output=parts[3])
     bought = draw(st.none() | st.tuples(MONEY, MONEY, MONEY, MONEY))
     return Use(tokens, draw(MONEY), None if bought is None else HostedPrice(*bought, "any"))
 
