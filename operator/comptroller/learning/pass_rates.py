@@ -13,6 +13,9 @@ MATURE_ANSWERS: Final = 100.0
 """From here on the mean counts, before it a lower bound."""
 HALF_LIFE_SECONDS: Final = 600.0
 """After so long a judged answer counts half."""
+RECENT_HALF_LIFE_SECONDS: Final = 150.0
+RECENT_PRIOR_ANSWERS: Final = 40.0
+"""The same for the newest answers alone, and what the longer view weighs against them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Evidence:
     passed: float = 0.0
     failed: float = 0.0
     at_seconds: float = 0.0  # what the weights are reckoned for
+    recent_passed: float = 0.0  # the same answers, sooner forgotten
+    recent_failed: float = 0.0
 
     @property
     def answers(self) -> float:
@@ -38,13 +43,21 @@ def after(before: Evidence, passed_per_second: float, failed_per_second: float, 
     are 0.25 x 600 / ln 2 = 216 in the long run.
     """
     seconds = max(0.0, now_seconds - before.at_seconds)
-    left = 2.0 ** (-seconds / HALF_LIFE_SECONDS)
-    gained = (1.0 - left) * HALF_LIFE_SECONDS / math.log(2.0)
+    left, gained = _forgetting(seconds, HALF_LIFE_SECONDS)
+    recent_left, recent_gained = _forgetting(seconds, RECENT_HALF_LIFE_SECONDS)
     return Evidence(
         before.passed * left + passed_per_second * gained,
         before.failed * left + failed_per_second * gained,
         max(now_seconds, before.at_seconds),
+        before.recent_passed * recent_left + passed_per_second * recent_gained,
+        before.recent_failed * recent_left + failed_per_second * recent_gained,
     )
+
+
+def _forgetting(seconds: float, half_life_seconds: float) -> tuple[float, float]:
+    """What is left of a weight of 1 after so long, and what a rate of 1 per second has gained."""
+    left = 2.0 ** (-seconds / half_life_seconds)
+    return left, (1.0 - left) * half_life_seconds / math.log(2.0)
 
 
 def pass_rate(declared: float, evidence: Evidence) -> float:
@@ -56,7 +69,18 @@ def pass_rate(declared: float, evidence: Evidence) -> float:
 
     Worked: declared 0.97, 18 of 20 passed: mean (19.4 + 18) / 40 = 0.935, deviation sqrt(0.935 x 0.065 / 41) = 0.0385,
     part 0.5 x 0.8 = 0.4: 0.935 - 0.0154 = 0.9196.
+
+    A pool that decays must be found out sooner than it is forgotten how good it was. So the newest answers may lower
+    the rate, never raise it: of a long view of 0.95 and 60 recent answers, 51 of which passed, the rate is
+    (40 x 0.95 + 51) / 100 = 0.89.
     """
+    long = _long_view(declared, evidence)
+    recent = evidence.recent_passed + evidence.recent_failed
+    newest = (RECENT_PRIOR_ANSWERS * long + evidence.recent_passed) / (RECENT_PRIOR_ANSWERS + recent)
+    return min(long, newest)
+
+
+def _long_view(declared: float, evidence: Evidence) -> float:
     judged = evidence.answers
     total = PRIOR_ANSWERS + judged
     mean = (PRIOR_ANSWERS * declared + evidence.passed) / total
