@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import arena_figures as say
 from bench.arena_figures import Results, Standing, gap_closed
 from bench.arena_goals import goals
-from bench.arena_runs import BOUND, DAYS, INTEGRAL, LOADS, OURS, POLICIES, SEEDS, WHOLE_DAY, Cell, Run
+from bench.arena_runs import BOUND, DAYS, INTEGRAL, LOADS, OURS, POLICIES, SEEDS, STARTUP, WHOLE_DAY, Cell, Run
 from bench.report import Table
 from comptroller.report.charts import Bar, Line, alone, bars, lines
 from comptroller.report.simulation_page import over_hours, pool_lines
@@ -26,10 +26,15 @@ PERTURBED = """\
 Six hours of day 7 (8 to 14 o'clock) at load 1; from 10 o'clock on what the first column says (speeds: all the time, and
 policies are told the declared ones). Dollars are for these hours; the bound knows what happens.
 """
-UNLEARNED = """\
-In the arena our programme reckons with the declared speeds all the time: the operator's learning of speeds from engine
-metrics has no part in it. The rules here correct declared speeds by the engines' iteration times. That is why GPUs that
-are slower than declared cost it so much; what the operator's learning would save of that is not measured.
+LEARNED = """\
+Our programme is told the declared speeds too, and learns the true ones from the engines' measurements as the operator
+does; the rules correct declared speeds by the engines' iteration times.
+"""
+MADE_OF = """\
+Why tokens were bought outside although a pool inside may answer them, by what was so in the five seconds in which they
+were bought: its pools had room (the plan or a limit sent them out); or they were full, and more of them were starting;
+or GPUs for more were free (too few); or all GPUs were taken. `otherwise` is all that a bound does not answer inside in
+time: bought, late or blocked, whichever is cheapest.
 """
 SETTING = """\
 ## Conditions
@@ -64,9 +69,10 @@ HONESTY = """\
 - **One seed**, hence no confidence intervals: three days show how much days differ. Owned GPUs cost their power only:
   what they were bought for is spent either way, so that "% above the bound" is of a small sum.
 - **The bound cannot be reached.** It uses fractions of replicas that start at once, moves GPUs between models for
-  nothing, has no queue and no bursts within its ten minutes. The integral bound shows what whole replicas alone cost
-  (it is no bound of anything: a policy may move within ten minutes). What the oracle, which is told the demand of three
-  minutes ahead, does not reach is start-up, bursts and queueing rather than foresight.
+  nothing, has no queue and no bursts within its ten minutes. The start-up bound is one for every policy too, and
+  knows that a replica takes its GPUs for three minutes before it serves. The integral bound shows what whole replicas
+  alone cost (it is no bound of anything: a policy may move within ten minutes). What the oracle, which is told the
+  demand of three minutes ahead, does not reach is start-up, bursts and queueing rather than foresight.
 """
 
 
@@ -110,6 +116,10 @@ def _parts(
     yield "\n## What each part brings\n"
     yield "Each row adds what its last column says; the difference to the row above is what that costs.\n"
     yield from markdown(say.ablation(results))
+    yield "\n## What a day's dollars are made of\n"
+    yield MADE_OF
+    for load in results.loads():
+        yield from (f"### Load {load:g}\n", *markdown(say.made_of(results, load, POLICIES)), "")
     yield f"\n## A day as it passes\n\n![Dollars per hour]({CHARTS}/day-dollars.svg)\n"
     yield f"![Replicas of the programme]({CHARTS}/day-replicas-{OURS}.svg)\n"
     yield f"![Replicas of the best rule]({CHARTS}/day-replicas-rule.svg)\n"
@@ -123,7 +133,7 @@ def _parts(
         lost = say.trouble_losses(runs, tick_seconds)
         yield f"\nWhere a rule is cheaper than ours: {'; '.join(lost) if lost else 'nowhere'}."
         yield _commits({cell: one for cell, one in runs.items() if cell.trouble != "nothing"}, "Run") + "\n"
-        yield UNLEARNED
+        yield LEARNED
     yield "\n## Goals\n"
     yield from markdown(goals(results, None if wrong is None else len(say.trouble_losses(runs, tick_seconds))))
     yield f"\n{why(results)}"
@@ -218,14 +228,16 @@ def why(results: Results) -> str:
     """What stands between the bound and a goal that is not reached."""
     said = []
     for load in results.loads():
-        found = [(name, results.of(load, name)) for name in (INTEGRAL, "oracle")]
+        found = [(name, results.of(load, name)) for name in (STARTUP, INTEGRAL, "oracle")]
         told = [f"{name} {one.above_percent:+.1f} %" for name, one in found if one is not None]
         if told:
             said.append(f"load {load:g}: {', '.join(told)}")
     text = (
         "The bound is out of reach for everybody: it ignores start-up, whole replicas and bursts within ten minutes, "
-        "and moves GPUs between models for nothing. What whole replicas alone cost, and what our programme pays when "
-        "it is told the demand of three minutes ahead, above the bound: " + "; ".join(said) + "."
+        "and moves GPUs between models for nothing. What start-up alone costs anybody, what whole replicas alone cost, "
+        "and what our programme pays when it is told the demand of three minutes ahead, above the bound: "
+        + "; ".join(said)
+        + "."
     )
     return textwrap.fill(text, 118, break_on_hyphens=False) + "\n"
 

@@ -7,18 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.arena_runs import BOUND, INTEGRAL, OURS, WHOLE_DAY, Cell, Run
+from bench.arena_runs import BOUND, INTEGRAL, OURS, STARTUP, WHOLE_DAY, Cell, Run
 from bench.report import Table
 from comptroller.sim.baselines.registry import BASELINES
+from comptroller.sim.reasons import REASONS
 from comptroller.sim.score import Score, figures, with_intervals
 
 TIE_RATIO = 0.001
 ABLATION = (
-    (INTEGRAL, "whole replicas, that stay ten minutes"),
-    ("oracle", "and start-up, bursts, queues; told what is asked when a replica that starts now serves"),
+    (STARTUP, "replicas start for three minutes, on GPUs that serve nobody meanwhile"),
+    (INTEGRAL, "instead: whole replicas, that stay ten minutes"),
+    ("oracle", "both, and bursts, queues; told what is asked when a replica that starts now serves"),
     (OURS, "and the future has to be foreseen"),
     ("programme-last-value", "and no forecast at all"),
 )
+PARTS = ("idle power", "busy power", *(f"hosted: {one}" for one in REASONS), "late answers", "blocked")
 COLUMNS = (
     "policy", "$ per day", "above bound %", "in time %", "blocked %", "forbidden", "moves a day",
     "worst flips per pool and hour", "inside %", "decision ms: p50 / p99 / max",
@@ -73,6 +76,15 @@ class Results:
         scores = [replace(one.score, bound_usd=bounds[day].usd) for day in days if (one := mine[day]).score is not None]
         seconds = [mine[day].decision_seconds for day in days]
         return Standing(policy, usd, bound, _over_seeds(scores), together(seconds))
+
+    def parts(self, load: float, policy: str) -> dict[str, float]:
+        """Of what a day consists, in US dollars, as a mean over days; empty where the record does not tell."""
+        mine, days = self._cells(load).get(policy, {}), self.days(load)
+        if not days or any(day not in mine for day in days):
+            return {}
+        told = [one.parts_usd if one.score is None else one.score.parts_usd for one in (mine[day] for day in days)]
+        names = set(told[0]) if all(told) else set()
+        return {name: self._a_day * statistics.fmean(one.get(name, 0.0) for one in told) for name in names}
 
     def missing(self, load: float, policies: Sequence[str]) -> list[str]:
         """Who has not finished every day at this load."""
@@ -210,6 +222,18 @@ def ablation(results: Results) -> Table:
     rows.append(("best rule", *told, "replicas of each pool by a rule; routed by our programme"))
     columns = ("% above the bound", *(f"load {load:g}" for load in loads), "what is added")
     return Table("What each part brings", columns, tuple(rows))
+
+
+def made_of(results: Results, load: float, policies: Sequence[str]) -> Table:
+    """What a day's dollars are made of, for those of whom the record tells it. A bound has one part for all that is not
+    answered inside in time."""
+    rows = []
+    for name in policies:
+        parts = results.parts(load, name)
+        if parts:
+            cells = (f"{parts[one]:,.2f}" if one in parts else "" for one in PARTS)
+            rows.append((name, *cells, f"{parts['otherwise']:,.2f}" if "otherwise" in parts else ""))
+    return Table(f"Load {load:g}: what a day is made of", ("$ per day", *PARTS, "otherwise"), tuple(rows))
 
 
 def losses(results: Results) -> list[str]:

@@ -18,19 +18,24 @@ from typing import Any
 from bench.conditions import ROOT
 from comptroller.sim.arena import OWN, Options, policy, prepared
 from comptroller.sim.baselines.registry import BASELINES
-from comptroller.sim.bound import hindsight_bound, integral_bound
+from comptroller.sim.bound import hindsight_bound, integral_bound, startup_bound
 from comptroller.sim.programme import Oracle
-from comptroller.sim.replay import Demand, Replay, Span, draw, epochs, span_of
+from comptroller.sim.replay import BOUND_WINDOW_SECONDS, Demand, Replay, Span, draw, epochs, span_of
 from comptroller.sim.scenario import Perturbation
 from comptroller.sim.score import Score, quantiles
 from comptroller.sim.stage import Stage
 
 SCENARIO = ROOT / "examples" / "simulate" / "reference.yaml"
-BOUND, INTEGRAL = "hindsight bound", "integral bound"
-BOUNDS: Mapping[str, Callable[..., Any]] = {BOUND: hindsight_bound, INTEGRAL: integral_bound}
+BOUND, STARTUP, INTEGRAL = "hindsight bound", "start-up bound", "integral bound"
+BOUNDS: Mapping[str, tuple[Callable[..., Any], float]] = {
+    BOUND: (hindsight_bound, BOUND_WINDOW_SECONDS),
+    STARTUP: (startup_bound, 60.0),
+    INTEGRAL: (integral_bound, BOUND_WINDOW_SECONDS),
+}
+"""Each bound, and in which windows it is told what is asked, in seconds."""
 OURS = "programme"
 DAYS, LOADS, SEEDS = (7, 8, 9), (1.0, 1.5, 0.6), (1,)  # what is published, in the order in which it is run
-POLICIES = (BOUND, INTEGRAL, OURS, *BASELINES, *(name for name in OWN if name != OURS))
+POLICIES = (BOUND, STARTUP, INTEGRAL, OURS, *BASELINES, *(name for name in OWN if name != OURS))
 HOUR = 3600.0
 WHOLE_DAY = (0.0, 24.0)
 BEGINS = 2.0  # hours after the start of the stretch: when what goes wrong begins
@@ -76,7 +81,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished cell. Of a bound only `usd` counts."""
+    """A finished cell. Of a bound only `usd` and `parts_usd` count, of which a policy's are in its score."""
 
     cell: Cell
     usd: float  # the objective, or the bound
@@ -84,6 +89,7 @@ class Run:
     decision_seconds: Mapping[str, float | None] = field(default_factory=dict)
     conditions: Mapping[str, str] = field(default_factory=dict)
     took_seconds: float = 0.0
+    parts_usd: Mapping[str, float] = field(default_factory=dict)
 
 
 def cells(
@@ -133,8 +139,9 @@ def run(cell: Cell) -> Run:
     stage = _stage(cell.load, cell.trouble)
     demand = _demand(cell.load, cell.trouble, cell.day, cell.seed, cell.hours)
     if cell.policy in BOUNDS:
-        usd = float(BOUNDS[cell.policy](epochs(stage, demand)).usd)
-        return Run(cell, usd, took_seconds=time.perf_counter() - began)
+        bound, window_seconds = BOUNDS[cell.policy]
+        least = bound(epochs(stage, demand, window_seconds))
+        return Run(cell, float(least.usd), took_seconds=time.perf_counter() - began, parts_usd=least.parts_usd)
     chosen = policy(cell.policy, cell.load)
     score = Replay(stage, demand, chosen, cell.tick_seconds, told_the_future=isinstance(chosen, Oracle)).run()
     seconds = quantiles(score.decision_seconds)
@@ -161,6 +168,7 @@ def line_of(one: Run) -> str:
     """A run as a line of the record."""
     score = None if one.score is None else {name: _rounded(value) for name, value in asdict(one.score).items()}
     content = {**asdict(one), "usd": _rounded(one.usd), "took_seconds": round(one.took_seconds, 1), "score": score}
+    content["parts_usd"] = {name: _rounded(value) for name, value in one.parts_usd.items()}
     content["decision_seconds"] = {name: _rounded(value) for name, value in one.decision_seconds.items()}
     return json.dumps(content, separators=(",", ":"))
 

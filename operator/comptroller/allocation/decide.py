@@ -26,6 +26,7 @@ from comptroller.allocation.solve import (
     told_plan,
 )
 from comptroller.allocation.stabilise import Hold, delayed, firm_holds, fits, within_inventory
+from comptroller.allocation.turning import Turning, missing, steadied, turning_back, turns_after
 
 NEXT_REQUEST = 1e-3  # requests/s: what a route without demand is routed for, so that its next request has a way
 
@@ -49,7 +50,9 @@ def decide(snapshot: Snapshot) -> Decision:
     shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
     gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
     wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap)
-    # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
+    # 4. Nothing turns back before that pays for its start-ups, nor goes down before fewer have sufficed for the whole
+    # delay; nothing moves that gains nothing.
+    firm, wanted, turning = _steadied(fleet, snapshot, firm, wanted, gap)
     floors, below = delayed(snapshot, problem, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
     sized = _settled(fleet, holds, wanted, gap)
@@ -74,6 +77,7 @@ def decide(snapshot: Snapshot) -> Decision:
         gpus_held(problem, sized.replicas),
     )  # fmt: skip
     # 7. Say why.
+    turns = turns_after(snapshot, sized.replicas, holds, turning)
     spent = {budget.key: spent_usd(problem, now, budget) for budget in problem.budgets}
     hosted_usd, hosted_shed = all_hosted(problem, problem.rates)
     return Decision(
@@ -82,7 +86,7 @@ def decide(snapshot: Snapshot) -> Decision:
         routes={key: route_plan(outcome, route, shares[key]) for key, route in problem.routes.items()},
         usd_per_hour=usd_per_hour(problem, replace(now, replicas=sized.replicas)),
         rung=_lowest_rung(outcome),
-        memory=Memory(below, shares, dict(problem.rates), spent),
+        memory=Memory(below, shares, dict(problem.rates), spent, turns, snapshot.at_seconds),
         shadow_prices_usd_per_gpu_hour=shadow_usd,
         alternatives=(
             Alternative("all hosted", hosted_usd, hosted_shed),
@@ -96,6 +100,24 @@ def decide(snapshot: Snapshot) -> Decision:
 
 def _bounds(holds: Mapping[str, Hold]) -> dict[str, Bounds]:
     return {key: hold.bounds for key, hold in holds.items()}
+
+
+def _steadied(
+    fleet: Fleet, snapshot: Snapshot, firm: Mapping[str, Hold], wanted: Plan, gap: float
+) -> tuple[dict[str, Hold], Plan, Turning]:
+    """The same without the moves back that have not paid yet."""
+    turning = turning_back(snapshot, fleet.problem, wanted.replicas, firm)
+    held = within_inventory(snapshot, fleet.problem, steadied(firm, turning, wanted.replicas))
+    if not turning.waiting():
+        return held, wanted, turning
+    straight = sized_plan(fleet, _bounds(held), absolute_gap_usd=gap)
+    straight = replace(straight, seconds=wanted.seconds + straight.seconds)
+    if wanted.rung != "milp" or straight.rung != "milp":
+        return held, straight, turning
+    turning = missing(snapshot, turning, straight.objective - wanted.objective)
+    if turning.waiting():
+        return held, straight, turning
+    return within_inventory(snapshot, fleet.problem, steadied(firm, turning, wanted.replicas)), wanted, turning
 
 
 def _settled(fleet: Fleet, holds: Mapping[str, Hold], wanted: Plan, gap: float) -> Plan:

@@ -154,7 +154,15 @@ def _message(outcome: Outcome, pool: LocalPool, target: int, reason: Reason) -> 
         text = f"{change}: no requests, at spec.local.replicas.min"
     else:
         text = f"{change}: {_need(outcome, pool)}; {ready}" if target else f"{change}: {_need(outcome, pool)}"
-    return f"{text}{_unreachable(outcome, pool)}."
+    return f"{text}{_turning(outcome, pool)}{_unreachable(outcome, pool)}."
+
+
+def _turning(outcome: Outcome, pool: LocalPool) -> str:
+    """Why it does not turn back yet."""
+    told = outcome.holds[pool.key].turning_usd
+    if told is None or told[0] >= told[1]:
+        return ""
+    return f"; turning back would have saved {usd(told[0])} so far of the {usd(told[1])} that its start-ups cost"
 
 
 def _need(outcome: Outcome, pool: LocalPool) -> str:

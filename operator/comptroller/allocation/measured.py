@@ -139,6 +139,12 @@ def _clean_memory(memory: Memory) -> Memory:
         budget_usd_per_hour={
             budget: usd for budget, usd in sorted(memory.budget_usd_per_hour.items()) if 0.0 <= usd <= ABSURD_USD
         },
+        turns={
+            pool: turn
+            for pool, turn in sorted(memory.turns.items())
+            if math.isfinite(turn.at_seconds) and turn.missed_usd >= 0.0
+        },
+        at_seconds=memory.at_seconds if math.isfinite(memory.at_seconds) else 0.0,
     )
 
 

@@ -205,6 +205,15 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """The newest move of a pool: up (1) or down (-1), when, and what not turning back has cost since, in US dollars."""
+
+    direction: int
+    at_seconds: float
+    missed_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the allocator remembers between decisions: when fewer replicas began to suffice, and what was sent where."""
 
@@ -213,6 +222,8 @@ class Memory:
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # route -> pool -> share of the last plan
     requests_per_second: Mapping[str, float] = field(default_factory=dict)  # route -> its newest known demand
     budget_usd_per_hour: Mapping[str, float] = field(default_factory=dict)  # budget -> what the last plan spends of it
+    turns: Mapping[str, Turn] = field(default_factory=dict)  # pool -> its newest move, for an hour
+    at_seconds: float = 0.0  # when the last decision was made
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ class Hold:
     bounds: Bounds
     reason: Reason | None = None
     delay_seconds: float = 0.0  # of a pool that is stabilising
+    turning_usd: tuple[float, float] | None = None  # what not turning back has cost so far, and what turning costs
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether the pool turns back after it has waited for that to pay: then no other delay follows."""
+        return self.turning_usd is not None and self.turning_usd[0] >= self.turning_usd[1]
 
 
 def last_target(pool: LocalPool) -> int:
@@ -114,13 +120,18 @@ def release_delay_seconds(problem: Problem, pool: str, rules: Rules) -> float:
         return shortest
     if idle <= 0.0:
         return longest
+    return min(longest, max(shortest, startup * api_usd_per_hour(problem, pool) / idle))
+
+
+def api_usd_per_hour(problem: Problem, pool: str) -> float:
+    """What an API takes for what one replica answers when full, in US dollars per hour: of its routes, the least."""
     worth = [
         min((one.usd for one in problem.pairs[pair.route] if not one.inside and one.usable), default=math.inf)
         / pair.replicas
         for pair in problem.by_pool[pool]
         if problem.rates[pair.route] > 0.0
     ]
-    return min(longest, max(shortest, startup * min(worth, default=0.0) / idle))
+    return min(worth, default=0.0)
 
 
 def delayed(
@@ -144,7 +155,7 @@ def delayed(
             continue
         delay = release_delay_seconds(problem, key, rules)
         if group_of(problem.local[key]) in contended:
-            delay = min(delay, rules.transfer_delay_seconds)
+            delay = 0.0 if hold.has_waited else min(delay, rules.transfer_delay_seconds)
         if rules.holding_after_restart:
             low = max(hold.bounds.low, min(base, hold.bounds.high))
             result[key] = Hold(replace(hold.bounds, low=low), Reason.HOLDING_RESTART)
@@ -161,5 +172,6 @@ def delayed(
             floor = base
             below[key] = (since, most)
         bounds = replace(hold.bounds, low=max(hold.bounds.low, min(floor, hold.bounds.high)))
-        result[key] = Hold(bounds, Reason.STABILISING if floor > count else None, delay)
+        reason = Reason.STABILISING if floor > count else None
+        result[key] = replace(hold, bounds=bounds, reason=reason, delay_seconds=delay)
     return result, below

@@ -19,10 +19,11 @@ What protects it:
 - Uncertainty grows by 2 % of the prior's per hour: old samples fade, the newest eight or so count at one a minute.
 
 `confidence` is the share of the newest samples that were foretold, times how much of the prior's uncertainty about a
-full batch is gone. At 0.5, with five samples, the learned profile is used, and from then on; a used profile is replaced
-only when the curve has moved by 5 % somewhere. So noise moves no plan, and capacities are not reckoned anew each tick.
-No margin is taken while confidence is low: the declared numbers are the best guess, wrong to either side, and routers
-limit each replica to what keeps its objective by those numbers; five minutes of traffic replace the guess.
+full batch is gone. At 0.5, with five samples, the learned profile is used, and from then on; a used profile, the
+declared one too, is replaced only when the curve has moved by 5 % somewhere: until then the samples confirm it. So
+noise moves no plan, and capacities are not reckoned anew each tick. No margin is taken while confidence is low: the
+declared numbers are the best guess, wrong to either side, and routers limit each replica to what keeps its objective by
+those numbers; five minutes of traffic replace the guess.
 
 Worked: declared alpha 5.5, beta 0.04, gamma 0.00016, 64 places; the truth is 1.3 times slower. Of samples with 20 and
 40 requests at a time the first makes a full batch 1.27 times slower and ten 1.29 times; confidence is 0.74 and 0.89.
@@ -212,8 +213,8 @@ def _used(speed: Speed) -> Profile:
     estimate = speed.estimate
     if speed.samples < FEWEST_SAMPLES or estimate.confidence < ENOUGH_CONFIDENCE:
         return replace(speed.used, samples=speed.samples, confidence=estimate.confidence)
-    if speed.used.source == "learned" and _moved(speed, estimate) <= MOVED_RATIO:
-        return replace(speed.used, samples=speed.samples, confidence=estimate.confidence)
+    if _moved(speed, estimate) <= MOVED_RATIO:  # what was reckoned with is confirmed
+        return replace(speed.used, source="learned", samples=speed.samples, confidence=estimate.confidence)
     return estimate
 
 

@@ -63,6 +63,23 @@ def hindsight_bound(epochs: Sequence[Epoch]) -> Bound:
     return _summed([_solved(_programme(epoch, _speeds(epoch.world), linked=True), integer=False) for epoch in epochs])
 
 
+def startup_bound(epochs: Sequence[Epoch]) -> Bound:
+    """The same where a replica takes its GPUs for its start-up before it serves, and only what serves holds requests:
+    what nobody can save either, still with fractions of replicas. Above the first, and still below every policy.
+
+    a[p,k] is by how much the mean over window k of the replicas that have ever begun to serve exceeds that of window
+    k-1. What serves rises by no more: n[p,k] - n[p,k-1] <= a[p,k]. Where start-up takes L windows, what starts in
+    window k is a[p,k+1] + ... + a[p,k+L], exactly: a mean moved by L windows is that of L windows on. It takes GPUs and
+    idle power. At the end of a window at most n[p,k] + a[p,k+1] serve, so that c[j,p,k] <= C[j] (n[p,k] + a[p,k+1]).
+
+    A replica that leaves counts as serving while it drains, in which it finishes what it holds (all but 2 % of 33 s of
+    work in 30 s, at worst: left out). Windows are equally long; of a start-up that is no multiple of them the rest is
+    free, and so is what starts before a stretch begins.
+    """
+    programmes = (_programme(one, _speeds(one.world), linked=True, starting=True) for one in epochs)
+    return _summed([_solved(one, integer=False) for one in programmes])
+
+
 def integral_bound(epochs: Sequence[Epoch]) -> Bound:
     """The same with whole replicas that stay for a window: what wholeness costs. No bound of anything: a policy may
     move within a window. Windows stand alone here, else it would be one large integer programme."""
@@ -245,7 +262,7 @@ class _Programme:
         self.entries.append((rows, columns, np.asarray(values, dtype=np.float64)))
 
 
-def _programme(epoch: Epoch, speeds: Sequence[_Speed], *, linked: bool) -> _Programme:
+def _programme(epoch: Epoch, speeds: Sequence[_Speed], *, linked: bool, starting: bool = False) -> _Programme:
     """The programme of one epoch; x and u are requests, n replicas, c weights in flight."""
     world, windows = epoch.world, epoch.windows
     seconds = windows.seconds
@@ -263,7 +280,9 @@ def _programme(epoch: Epoch, speeds: Sequence[_Speed], *, linked: bool) -> _Prog
         for group in world.gpus
     }
     for pool, speed in zip(world.local, speeds, strict=True):
-        _add_pool(made, world, pool, speed, seconds, arrivals, answered, inventory, linked=linked)
+        n, c = _add_pool(made, world, pool, speed, seconds, arrivals, answered, inventory, linked=linked)
+        if starting and len(seconds) > 1:
+            _add_starts(made, pool, speed, seconds, n, c, inventory.get((pool.gpu_class, pool.site)))
     return made
 
 
@@ -278,7 +297,8 @@ def _add_pool(
     inventory: Mapping[tuple[str, str], Ints],
     *,
     linked: bool,
-) -> None:
+) -> tuple[Ints, list[Ints]]:
+    """Columns and rows of one pool. Returns the columns of n, and those of c by cut."""
     group = pool.gpu_class, pool.site
     gpus = sum(one.count for one in world.gpus if (one.gpu_class, one.site) == group)
     most = float(pool.maximum if pool.gpus_per_replica == 0 else min(pool.maximum, gpus / pool.gpus_per_replica))
@@ -290,6 +310,7 @@ def _add_pool(
     for place, number in enumerate(speed.routes):
         x.append(made.columns(np.full(len(seconds), speed.busy_usd[place]), arrivals[number], 1))
         made.put(answered[number], x[place], np.ones(len(seconds)))
+    stock: list[Ints] = []
     for cut, weights in enumerate(speed.weights):
         rows = made.rows(np.full(len(seconds), -np.inf), np.zeros(len(seconds)))
         for place, columns in enumerate(x):
@@ -299,6 +320,35 @@ def _add_pool(
             c = made.columns(np.zeros(len(seconds)), np.full(len(seconds), speed.stock[cut] * most), 0)
             made.put(rows, c, np.full(len(seconds), -1.0))
             made.put(rows[1:], c[:-1], np.ones(len(seconds) - 1))
+            stock.append(c)
+    return n, stock
+
+
+def _add_starts(
+    made: _Programme,
+    pool: TrueLocalPool,
+    speed: _Speed,
+    seconds: Floats,
+    n: Ints,
+    stock: Sequence[Ints],
+    inventory: Ints | None,
+) -> None:
+    """The columns a of one pool, a[k] in place k - 1, and their rows; see `startup_bound`."""
+    count = len(seconds) - 1
+    lead = int(pool.startup_seconds / seconds[0] + 1e-9)
+    idle = pool.idle_usd_per_replica_hour / SECONDS_PER_HOUR * float(seconds[0])
+    started = np.minimum(np.arange(1, count + 1), lead)  # in how many windows of the stretch each start is seen
+    a = made.columns(idle * started, np.full(count, np.inf), 0)
+    rises = made.rows(np.full(count, -np.inf), np.zeros(count))
+    for columns, value in ((n[1:], 1.0), (n[:-1], -1.0), (a, -1.0)):
+        made.put(rises, columns, np.full(count, value))
+    for ahead in range(1, min(lead, count) + 1):
+        if inventory is not None and pool.gpus_per_replica > 0:
+            made.put(inventory[: count + 1 - ahead], a[ahead - 1 :], np.full(count + 1 - ahead, pool.gpus_per_replica))
+    for c, most in zip(stock, speed.stock, strict=True):
+        rows = made.rows(np.full(count, -np.inf), np.zeros(count))
+        for columns, value in ((c[:-1], 1.0), (n[:-1], -most), (a, -most)):
+            made.put(rows, columns, np.full(count, value))
 
 
 def _solved(made: _Programme, *, integer: bool) -> Bound:

@@ -25,6 +25,7 @@ from comptroller.allocation.snapshot import (
     StartingReplica,
     Unknown,
 )
+from comptroller.learning.speed import mean_shape
 from comptroller.sim.engine import Stepped, steps_of
 from comptroller.sim.fleet import Fleet
 from comptroller.sim.policy import PoolSignal, View
@@ -73,14 +74,16 @@ class Observer:
         self.stale_after_seconds = prometheus.stale_after_seconds
         self._recent: deque[Stepped] = deque(maxlen=steps_of(self.window_seconds, step_seconds))
         self._waiting: deque[Ints] = deque(maxlen=steps_of(self.window_seconds, step_seconds))
+        self._serving: deque[Ints] = deque(maxlen=steps_of(self.window_seconds, step_seconds))
         self.step_seconds = step_seconds
         self._routes = _base_routes(stage)
         self._rules = rules_of(stage.settings.loop)
         self._signals: dict[str, PoolSignal] = {}
 
-    def note(self, stepped: Stepped, waiting: Ints) -> None:
-        """Takes in what one step did, and who waits at each pool after it."""
+    def note(self, stepped: Stepped, waiting: Ints, serving: Ints) -> None:
+        """Takes in what one step did, who waits at each pool after it, and how many replicas served."""
         self._recent.append(stepped)
+        self._serving.append(serving.copy())
         self._waiting.append(waiting)
 
     def view(
@@ -192,6 +195,7 @@ class Observer:
         completed = np.sum([one.completed for one in self._recent], axis=0)
         iteration = np.array([one.iteration_ms for one in self._recent])
         busy = np.array([one.mean_in_flight.sum(axis=0) for one in self._recent])
+        batch = busy / np.maximum(np.array(self._serving), 1)
         waiting = np.mean(self._waiting, axis=0)
         inputs = np.array([route.input_tokens for route in world.routes])
         outputs = np.array([route.output_tokens for route in world.routes])
@@ -209,6 +213,8 @@ class Observer:
                 batch=max(1.0, in_flight / replicas) if in_flight > 0 else 0.0,
                 input_tokens=float((done * inputs).sum() / answered) if answered else 0.0,
                 output_tokens=float((done * outputs).sum() / answered) if answered else 0.0,
+                met_batch=float((batch[:, index] * weight).sum() / weight.sum()) if weight.sum() > 0 else 0.0,
+                shape=mean_shape(zip(done.tolist(), inputs.tolist(), outputs.tolist(), strict=True)),
             )
         return found
 

@@ -21,6 +21,8 @@ class PoolSignal:
     batch: float  # mean requests in one replica's batch
     input_tokens: float  # mean of the requests that it answered
     output_tokens: float
+    met_batch: float = 0.0  # the batch that a request meets: replicas and moments count by their requests
+    shape: tuple[float, float] | None = None  # tokens in and out of the request that loads an iteration as the mix does
 
 
 @dataclass(frozen=True, slots=True)

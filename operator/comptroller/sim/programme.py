@@ -9,7 +9,11 @@ from comptroller.allocation.decide import decide
 from comptroller.allocation.snapshot import Memory, Outlook, Snapshot
 from comptroller.learning.demand import DemandLearner
 from comptroller.learning.outlook import foreseen
+from comptroller.learning.speed import Speed, SpeedSample
+from comptroller.learning.speed_fleet import with_learned
 from comptroller.sim.policy import Orders, View
+
+WINDOW_SECONDS = 60.0  # that a sample of the engines is the mean of
 
 
 class Programme:
@@ -20,6 +24,7 @@ class Programme:
     def __init__(self) -> None:
         self._memory = Memory()
         self._demand = DemandLearner()
+        self.speeds: Mapping[str, Speed] = {}
 
     def observe_history(self, history: Mapping[str, tuple[tuple[float, float], ...]]) -> None:
         """What the operator asks Prometheus for when it starts."""
@@ -27,7 +32,8 @@ class Programme:
 
     def decide(self, view: View) -> Orders:
         """The decision on the snapshot, as the operator would make it."""
-        snapshot = replace(view.snapshot, memory=self._memory)
+        self.speeds, pools = with_learned(self.speeds, view.snapshot.local_pools, speed_samples(view), WINDOW_SECONDS)
+        snapshot = replace(view.snapshot, local_pools=pools, memory=self._memory)
         rates = {route.key: route.demand.requests_per_second for route in snapshot.routes}
         self._demand.record(view.at_seconds, rates)
         decision = decide(self._foreseen(view, snapshot))
@@ -40,6 +46,15 @@ class Programme:
 
     def _foreseen(self, view: View, snapshot: Snapshot) -> Snapshot:
         return foreseen(self._demand, snapshot)
+
+
+def speed_samples(view: View) -> dict[str, SpeedSample]:
+    """What the engines showed, as the operator reads it."""
+    return {
+        key: SpeedSample(view.at_seconds, signal.met_batch, signal.iteration_ms, *signal.shape)
+        for key, signal in view.signals.items()
+        if signal.shape is not None
+    }
 
 
 class LastValue(Programme):

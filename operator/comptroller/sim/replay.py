@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +24,7 @@ from comptroller.sim.gateway import Gateway
 from comptroller.sim.hosted import HostedApis
 from comptroller.sim.observed import Arrived, Observer
 from comptroller.sim.policy import Orders, Policy
+from comptroller.sim.reasons import HostedReasons
 from comptroller.sim.score import FLIP_SECONDS, Books, Score, score
 from comptroller.sim.sovereignty import forbidden_pairs
 from comptroller.sim.stage import Stage
@@ -105,7 +106,7 @@ def draw(stage: Stage, span: Span, seed: int, step_seconds: float) -> Demand:
     return Demand(span, seed, step_seconds, arrived, counts[:, lead : lead + steps], known)
 
 
-def epochs(stage: Stage, demand: Demand) -> tuple[Epoch, ...]:
+def epochs(stage: Stage, demand: Demand, window_seconds: float = BOUND_WINDOW_SECONDS) -> tuple[Epoch, ...]:
     """What the hindsight bound is told: truth and arrivals of the scored time, split where the truth changes."""
     span, changes = demand.span, stage.scenario.spec.perturbations
     edges = [span.start_seconds, span.end_seconds]
@@ -113,7 +114,7 @@ def epochs(stage: Stage, demand: Demand) -> tuple[Epoch, ...]:
     edges = sorted({one for one in edges if span.start_seconds <= one <= span.end_seconds})
     found = []
     for start, end in pairwise(edges):
-        cuts = np.append(np.arange(start, end - 1e-6, BOUND_WINDOW_SECONDS), end)
+        cuts = np.append(np.arange(start, end - 1e-6, window_seconds), end)
         rates = np.array([demand.arrived.rate(a, b) for a, b in pairwise(cuts)]).T
         world = perturb.world_at(stage.world, changes, start - span.start_seconds)
         found.append(Epoch(start - span.start_seconds, world, Windows(np.diff(cuts), rates)))
@@ -141,6 +142,8 @@ class Replay:
         routes = [route.key for route in self.world.routes]
         self.forbidden = forbidden_pairs(stage.policies, stage.pools, routes, keys)
         self.books = Books.empty(len(routes), len(self.world.local))
+        self.reasons = HostedReasons.of(self.world)
+        self._idle_power_usd = 0.0
         self.previous: dict[str, int] | None = None
         self._last_move: list[tuple[int, float]] = [(0, -1e18)] * len(self.world.local)
         self._sent = np.zeros(self.forbidden.shape)  # lately, by (route, pool): what the caches' shares follow from
@@ -235,7 +238,7 @@ class Replay:
         routed = self.gateway.route(arrivals, self.engine, self.hosted, self.fleet.serving)
         stepped = self.engine.step(routed.local, self.fleet.serving)
         self.hosted.step(routed.hosted)
-        self.observer.note(stepped, self.engine.waiting_by_pool())
+        self.observer.note(stepped, self.engine.waiting_by_pool(), self.fleet.serving)
         sent = np.hstack((stepped.admitted, routed.hosted))
         self._sent += sent
         if not scored:
@@ -248,8 +251,12 @@ class Replay:
         books.hosted += answered_outside
         books.within += stepped.within.sum(axis=1) + answered_outside
         books.blocked += routed.refused + gave_up
-        books.hosted_usd += (routed.hosted * self.hosted.usd_each).sum(axis=1)
-        books.power_usd += (self.fleet.existing() * self._idle_usd + stepped.load * self._busy_usd) * hours
+        bought = (routed.hosted * self.hosted.usd_each).sum(axis=1)
+        books.hosted_usd += bought
+        self.reasons.note(bought, stepped, self.engine, self.fleet)
+        idle = self.fleet.existing() * self._idle_usd * hours
+        books.power_usd += idle + stepped.load * self._busy_usd * hours
+        self._idle_power_usd += float(idle.sum())
         books.violations += int(sent[self.forbidden].sum())
         self._note_series(step)
 
@@ -279,7 +286,11 @@ class Replay:
         solved = float(((books.inside + books.hosted) * rates).sum())
         series = {**self._series, "pools": [pool.key for pool in world.local]}
         span = self.demand.span
-        return score(books, world, self.policy.name, span.day, self.demand.seed, solved, self._overrun(), bound, series)
+        seed = self.demand.seed
+        found = score(books, world, self.policy.name, span.day, seed, solved, self._overrun(), bound, series)
+        power = {"idle power": self._idle_power_usd, "busy power": found.power_usd - self._idle_power_usd}
+        penalties = {"late answers": found.missed_usd, "blocked": found.blocked_usd}
+        return replace(found, parts_usd={**power, **self.reasons.parts(), **penalties})
 
     def _overrun(self) -> float:
         """Dollars of hosted answers above the policies' budgets, paced over their periods."""

@@ -78,6 +78,7 @@ class Score:
     bound_usd: float | None = None
     per_route: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     series: Mapping[str, Any] = field(default_factory=dict)
+    parts_usd: Mapping[str, float] = field(default_factory=dict)  # what the objective is made of
 
     @property
     def objective_usd(self) -> float:

@@ -25,8 +25,8 @@ def limit(*routes: Route) -> int:
 
 def test_it_is_that_of_the_mix() -> None:
     alone = largest_batch(H100, [shape_of(chat(), 1.5)])
-    assert limit(chat()) == alone == round(FULLNESS * 64)
-    assert limit(chat(), search()) < alone
+    assert limit(chat()) == alone > 64  # places run out first: some may wait
+    assert limit(chat(), search()) <= round(FULLNESS * 64) < alone
 
 
 def test_it_allows_for_a_burst_of_those_that_slow_the_others_down() -> None:

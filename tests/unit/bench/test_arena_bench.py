@@ -11,7 +11,7 @@ import pytest
 from bench import arena, arena_document, arena_figures, arena_runs
 from bench.arena_figures import Results, gap_closed, together
 from bench.arena_goals import goals
-from bench.arena_runs import BOUND, INTEGRAL, OURS, Cell, Run
+from bench.arena_runs import BOUND, INTEGRAL, OURS, STARTUP, Cell, Run
 from comptroller.sim.arena import policy_names
 from comptroller.sim.score import Score
 
@@ -92,7 +92,7 @@ def test_a_real_run_of_twelve_minutes_is_above_its_bound() -> None:
 
 
 def test_every_policy_of_the_simulator_is_in_the_benchmark() -> None:
-    assert set(arena_runs.POLICIES) == {BOUND, INTEGRAL, *policy_names()}
+    assert set(arena_runs.POLICIES) == {BOUND, STARTUP, INTEGRAL, *policy_names()}
     assert set(arena.TROUBLED_POLICIES) <= set(arena_runs.POLICIES)
 
 

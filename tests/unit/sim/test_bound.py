@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from comptroller.allocation.snapshot import Profile
-from comptroller.sim.bound import hindsight_bound, integral_bound
+from comptroller.sim.bound import hindsight_bound, integral_bound, startup_bound
 from comptroller.sim.fluid import fluid_limit
 from comptroller.sim.world import Epoch, GpuGroup, TrueHostedPool, TrueLocalPool, TrueRoute, Windows, World
 
@@ -143,3 +143,34 @@ def test_work_that_is_in_flight_at_the_end_of_a_window_may_be_finished_in_the_ne
 def test_epochs_add_up() -> None:
     one = epoch([route()], [[4.0]], [local()])
     assert hindsight_bound([one, one]).usd == pytest.approx(2 * hindsight_bound([one]).usd)
+
+
+def minutes(rates: list[list[float]], pools: list[TrueLocalPool], gpus: int) -> Epoch:
+    """Two routes, each with a pool and the API, in windows of a minute."""
+    routes = [route("a"), route("b", permitted=("ai/other", "ai/api"))]
+    world = World((GpuGroup("h100", "", gpus, 8),), tuple(pools), (API,), tuple(routes))
+    demand = np.array(rates, dtype=np.float64)
+    return Epoch(0.0, world, Windows(np.full(demand.shape[1], 60.0), demand))
+
+
+def test_a_gpu_that_changes_hands_answers_nobody_while_its_replica_starts() -> None:
+    """One GPU, ten minutes of one model and ten of the other: the change costs three minutes of one of them."""
+    low = fluid(route(), local())
+    asked = minutes([[low] * 10 + [0.0] * 10, [0.0] * 10 + [low] * 10], [local(), local("other")], 1)
+    free, known = hindsight_bound([asked]).usd, startup_bound([asked]).usd
+    assert known - free == pytest.approx(180.0 * low * API_USD, rel=0.1)
+
+
+def test_what_never_moves_never_starts() -> None:
+    low = fluid(route(), local())
+    asked = minutes([[low] * 20, [low] * 20], [local(), local("other")], 2)
+    assert startup_bound([asked]).usd == pytest.approx(hindsight_bound([asked]).usd, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_start_up_never_makes_it_cheaper(seed: int) -> None:
+    rates = np.random.default_rng(seed).uniform(0.0, 30.0, (2, 12)).tolist()
+    asked = minutes(rates, [local(), local("other")], 3)
+    assert startup_bound([asked]).usd >= hindsight_bound([asked]).usd - 1e-6
+    alone = startup_bound([minutes(rates, [local(startup_seconds=0.0), local("other", startup_seconds=0.0)], 3)])
+    assert alone.usd <= startup_bound([asked]).usd + 1e-6

@@ -1,11 +1,11 @@
-"""The bound against real runs: no baseline, no fixed fleet however full it is kept, is ever below it."""
+"""The bounds against real runs: no baseline, no fixed fleet however full it is kept, is ever below them."""
 
 from __future__ import annotations
 
 import pytest
 
 from comptroller.sim.baselines.registry import BASELINES
-from comptroller.sim.bound import hindsight_bound
+from comptroller.sim.bound import hindsight_bound, startup_bound
 from comptroller.sim.policy import Policy
 from comptroller.sim.replay import Replay, epochs
 from tests.unit.sim.arena_build import Fixed, demand, stage
@@ -14,10 +14,11 @@ RATES = {"full": (28.0, 14.0, 10.0, 6.0), "short": (60.0, 40.0, 30.0, 10.0)}
 
 
 def over_bound(policy: Policy, rates: tuple[float, ...], rules: str = "{}") -> float:
-    """The objective over the bound."""
+    """The objective over the higher of the two bounds."""
     of = stage(*rates, rules=rules)
     asked = demand(of, hours=0.5)
-    return Replay(of, asked, policy, 60.0).run().objective_usd / hindsight_bound(epochs(of, asked)).usd
+    bound = max(hindsight_bound(epochs(of, asked)).usd, startup_bound(epochs(of, asked, 60.0)).usd)
+    return Replay(of, asked, policy, 60.0).run().objective_usd / bound
 
 
 @pytest.mark.parametrize("name", BASELINES)

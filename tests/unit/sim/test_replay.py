@@ -278,3 +278,35 @@ def test_figures_are_sums_over_days_and_means_over_seeds() -> None:
         "costUsd", "aboveBoundPercent", "sloAttainment", "blockedRatio", "sovereigntyViolations", "budgetOverrunUsd",
         "replicaMoves", "directionFlips", "insideRatio", "usdPerSolvedTask", "decisionSeconds",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("replicas", "weights", "reason"),
+    [
+        (0, {OWN: 1.0}, "too few"),  # eight GPUs, and nobody ordered them
+        (8, {US: 1.0}, "room inside"),
+        (8, {OWN: 1.0}, "no GPU"),
+    ],
+)
+def test_the_parts_of_a_score_are_all_of_it_and_tell_why_tokens_were_bought(
+    replicas: int, weights: dict[str, float], reason: str
+) -> None:
+    at = stage(60.0, 40.0)
+    score = run(at, Fixed(replicas, weights, 64), hours=0.5)
+    assert sum(score.parts_usd.values()) == pytest.approx(score.objective_usd)
+    bought = {name: usd for name, usd in score.parts_usd.items() if name.startswith("hosted")}
+    assert sum(bought.values()) == pytest.approx(score.hosted_usd)
+    assert bought[f"hosted: {reason}"] >= 0.9 * score.hosted_usd > 0.0
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
+def test_our_own_policy_learns_how_fast_the_engines_are(factor: float) -> None:
+    at = stage(5.0, 5.0, 5.0, 5.0, perturbations=f"[{{kind: profileError, factor: {factor}}}]")
+    own = Programme()
+    score = run(at, own, hours=0.5)
+    used = own.speeds[OWN].used
+    declared = at.world.local[0].profile
+    took, told = (one.alpha_ms + 20.0 * (one.beta_ms * 5.0 + one.gamma_ms * 1125.0) for one in (used, declared))
+    assert took / told == pytest.approx(factor, abs=0.08)  # a curve counts once it has moved by 5 %
+    assert (used.alpha_ms == declared.alpha_ms) is (factor == 1.0)  # what is confirmed stays
+    assert score.within / score.answered > 0.97
