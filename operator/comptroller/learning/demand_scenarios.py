@@ -52,6 +52,8 @@ def joint_scenarios(demands: Floats, weight: Floats, rank: Minutes, worth: Float
     `rank` tells for each route and past moment (in order of time) the place of its change among all; `worth` weighs the
     routes in the total. There must be at least as many moments as scenarios.
     """
+    # only their ratios count: by a power of two, which changes no digit, so that no square is beyond all numbers
+    worth = np.ldexp(worth, -np.frexp(np.abs(worth).max(initial=0.0))[1])
     fine, slices = slice_means(demands, weight, FINE_SLICES, count)
     places = rank.shape[1]
     totals = worth @ np.take_along_axis(fine, rank * FINE_SLICES // places, axis=1)
