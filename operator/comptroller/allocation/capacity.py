@@ -229,7 +229,8 @@ def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
     down, an engine of two places would lose one of them). Where the engine's places run out first, a full replica keeps
     every objective, and some may wait before it, so that a place that becomes free is taken at once: as many as get one
     within `WAITING_PART` of the time that their first token leaves. Worked: 64 places that are held for 20 s, so that
-    3.2 a second become free; 3000 ms to the first token, of which prompt and iteration take 200: 4 wait, 68 in all.
+    3.2 a second become free; 3000 ms to the first token, of which prompt and iteration take 200: 4 wait, 68 in all. At
+    most as many again.
     """
     full = full_batch(profile, mix)
     places = max(profile.max_concurrency, 1)
@@ -238,8 +239,8 @@ def largest_batch(profile: Profile, mix: Sequence[Shape]) -> int:
     stays = [(one, full.shares(one)[1] * places) for one in mix]
     rate = sum(one.requests_per_second for one in mix)
     stay = sum(one.requests_per_second * seconds for one, seconds in stays) / rate if rate > 0.0 else math.inf
-    spare = min(_spare_seconds(full, one) for one in mix)
-    return places + math.floor(WAITING_PART * max(0.0, spare) * places / max(stay, 1e-3))
+    spare = min((_spare_seconds(full, one) for one in mix), default=0.0)
+    return places + math.floor(places * min(1.0, WAITING_PART * max(0.0, spare) / max(stay, 1e-3)))
 
 
 def _spare_seconds(full: FullBatch, shape: Shape) -> float:
