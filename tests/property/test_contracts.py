@@ -290,6 +290,7 @@ def test_memory_that_comes_back_from_a_status_decides_the_same() -> None:
     copy = Memory(
         dict(first.memory.below_since_seconds), {key: dict(one) for key, one in first.memory.shares.items()},
         dict(first.memory.requests_per_second), dict(first.memory.budget_usd_per_hour),
+        dict(first.memory.turns), first.memory.at_seconds,
     )  # fmt: skip
     state = planned_state(world, first)
     assert replace(decide(replace(state, memory=copy)), solve_seconds=0.0) == replace(decide(state), solve_seconds=0.0)
