@@ -56,6 +56,7 @@ class Reason(StrEnum):
     MISSING_PRICE = "MissingPrice"
     NO_PERMITTED_BACKEND = "NoPermittedBackend"
     UNREACHABLE_PASS_RATE = "UnreachablePassRate"  # noqa: S105 - a word, not a password
+    ESCAPES_PERIMETER = "EscapesPerimeter"  # the name of a local pool leads elsewhere than to its pods
     AUDIT_REFUSED = "AuditRefused"
     NOT_HONOURED = "NotHonoured"
     ALL_HONOURED = "AllHonoured"

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from comptroller.allocation.perimeter import way_stalls
 from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.settings import Settings
 from comptroller.apply.events import EventRecorder
@@ -21,13 +22,16 @@ from comptroller.kube.resources import (
     BY_KIND,
     CACHE_WARMUP,
     CHILDREN,
+    ENDPOINT_SLICE,
     MODEL_POOL,
     NODE,
     OWNED_BY_USERS,
     POD,
     ROUTING_POLICY,
+    SERVICE,
     WATCHED,
     KubeDict,
+    ObjectKey,
     Resource,
     key_of,
     owner_of,
@@ -37,6 +41,7 @@ from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import pool_of
 from comptroller.observe.targets import scrape_targets
 from comptroller.observe.warmups import JOB_LABEL
+from comptroller.observe.ways import external_ips, ways
 from comptroller.runtime.clock import monotonic_seconds, now_seconds
 from comptroller.runtime.loop import DecisionLoop, WorkKey
 from comptroller.runtime.metrics import Metrics
@@ -173,6 +178,8 @@ class Operator:
 
     def _changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
+        if resource is ENDPOINT_SLICE or (resource is SERVICE and self._leads_elsewhere(key)):
+            self.loop.ask()
         if resource in OWNED_BY_USERS:
             self._spec_changed(resource, item)
         elif resource is POD:
@@ -181,6 +188,15 @@ class Operator:
             return  # the next tick counts its GPUs; heartbeats would make every node a reason to decide
         elif (owner := owner_of(item)) and owner["kind"] in RECONCILERS:
             self.queue.add((owner["kind"], (key[0], owner["name"])), urgent=True)
+
+    def _leads_elsewhere(self, key: ObjectKey) -> bool:
+        """Whether it is news where a Service of a pool's name leads, or one that claims addresses."""
+        service, picture = self.store.get(SERVICE, key), self.context.state.picture
+        if service is not None and external_ips(service):
+            return True
+        pool = "/".join(key)
+        told = picture is not None and bool(picture.specs.stalled(MODEL_POOL.kind, pool))
+        return told is not any(way_stalls(way) for way in ways(self.store, [pool]).values())
 
     def _spec_changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
