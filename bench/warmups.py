@@ -59,6 +59,14 @@ class Replica:
     engine: Scheduler = field(default_factory=lambda: Scheduler(LIMITS, SPEED))
     serving: bool = False
     asked: list[tuple[float, int, Sequence]] = field(default_factory=list)  # when, tokens of the prefix, the request
+    met: list[tuple[float, Asked]] = field(default_factory=list)  # when it was asked, of requests that have begun
+
+    def settle(self) -> None:
+        """Lets go of the prompts of requests that have begun to be answered."""
+        for when, tokens, one in self.asked:
+            if one.first_token_at is not None:
+                self.met.append((when, Asked(one.first_token_at - when, one.cached_tokens < COLD_SHARE * tokens)))
+        self.asked = [row for row in self.asked if row[2].first_token_at is None]
 
 
 @dataclass(slots=True)
@@ -102,6 +110,7 @@ class Roll:
         self._loop.close()
         for one in (*self.done, *self.replicas.values()):
             one.engine.advance(float("inf"))
+            one.settle()
 
     def _install(self) -> None:
         """The reconciler with an API server in memory, and its clock."""
@@ -138,6 +147,7 @@ class Roll:
         question = "".join(self._random.choices("abcdefgh", k=4 * QUESTION_TOKENS))
         prompt = tokenize(self.prefixes[name])
         request = Request(prompt + tokenize(question), ANSWER_TOKENS, self._random.getrandbits(30))
+        chosen.settle()
         chosen.asked.append((self.now, len(prompt) // 4, _submit(chosen.engine, request, self.now)))
 
     def _replace_next(self) -> None:
@@ -233,12 +243,7 @@ class Roll:
 
     def times(self) -> tuple[list[Asked], list[Asked]]:
         """What users met in the steady time, and from the beginning of the update to its end."""
-        rows = sorted(
-            (when, Asked(sequence.first_token_at - when, sequence.cached_tokens < COLD_SHARE * tokens))
-            for one in (*self.done, *self.replicas.values())
-            for when, tokens, sequence in one.asked
-            if sequence.first_token_at is not None
-        )
+        rows = sorted(row for one in (*self.done, *self.replicas.values()) for row in one.met)
         settled, begins = self.steady_from + SETTLE_SECONDS, self.steady_from + self.steady_seconds
         return [one for when, one in rows if settled <= when < begins], [one for when, one in rows if when >= begins]
 
