@@ -21,6 +21,7 @@ class Upstream:
     status: int = 200
     seconds: float = 0.0
     breaks: bool = False  # closes the connection in the middle of a stream
+    piece_seconds: float = 0.02  # between two pieces of a stream
     prompt_tokens: int = 100
     cached_tokens: int = 40
     says: str = ""  # the answer's text; empty: its name
@@ -43,6 +44,7 @@ class Upstream:
         self.says, self.finish = "", "stop"
         self.gate.set()
         self.echoes, self.tells = False, {}
+        self.piece_seconds = 0.02
         self.requests.clear()
         self.headers.clear()
         self.fetched.clear()
@@ -135,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
             self.event(
                 self.frame(body, "chat.completion.chunk", choices=[{"index": 0, "delta": delta, "finish_reason": last}])
             )
-            time.sleep(0.02)
+            time.sleep(self.upstream.piece_seconds)
             self.upstream.breaks_after(index)
         if (body.get("stream_options") or {}).get("include_usage"):
             self.event(self.frame(body, "chat.completion.chunk", choices=[], usage=self.upstream.usage()))

@@ -62,7 +62,9 @@ class Answer:
             content = message.get("body", b"")
             if content and self._first is None:
                 self._first = self._clock()
-            self.pieces += content.count(b"data: {") if self._streamed else len(content) // 4
+            self.pieces += (
+                content.count(b"data: {") - content.count(b'data: {"error"') if self._streamed else len(content) // 4
+            )
             if self._streamed and self._failed is None:
                 message = {**message, "body": self._piece(content)}
             self._finished = self._finished or not message.get("more_body", False)

@@ -20,6 +20,15 @@ from .errors import Refusal
 PROCESS, REDIS = "process", "redis"
 
 
+def dollars(usd: float) -> str:
+    """For people.
+
+    >>> dollars(25), dollars(0.000267)
+    ('$25.00', '$0.000267')
+    """
+    return f"${usd:.2f}" if usd >= 0.1 else f"${usd:.3g}"
+
+
 class Spending:
     """The counters of all budgets of one router process. `process` is its name among those that share them."""
 
@@ -94,9 +103,9 @@ class Spending:
         budget = counter.budget
         seconds = max(1, round(counter.end - self.clock() + 0.5))
         whose = "the policy" if budget.tenant is None else f"tenant {budget.tenant}"
-        part = f" (this router's part of ${budget.usd:.2f})" if budget.mine < budget.parts else ""
+        part = f" (this router's part of {dollars(budget.usd)})" if budget.mine < budget.parts else ""
         message = (
-            f"the budget of {whose} is spent: ${counter.spent:.2f} of ${budget.limit_usd:.2f}{part} per "
+            f"the budget of {whose} is spent: {dollars(counter.spent)} of {dollars(budget.limit_usd)}{part} per "
             f"{budget.period}. {remedy}: it begins anew at {budget.local(counter.end)}"
         )
         return Refusal(429, "budget", "insufficient_quota", message, {"retry-after": str(seconds)})
