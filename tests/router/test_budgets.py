@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +18,7 @@ from comptroller.render.router.plan import RouterBudget, RouterPlan
 
 from .conftest import KEYS
 from .plans import budget, decided, plans, with_budget
+from .redis_server import PASSWORD, redis_server
 from .running import RunningRouter, running, wait_until_ready
 from .stubs import Upstream
 
@@ -210,29 +209,6 @@ def test_a_killed_container_goes_on_with_what_was_spent(tmp_path: Path, upstream
         assert router.chat("other").status_code == 429
 
 
-@contextmanager
-def redis_server(folder: Path, port: int) -> Iterator[None]:
-    """A real Redis with a password, which remembers nothing when it ends."""
-    program = shutil.which("redis-server")
-    assert program is not None, "these tests need redis-server: apt-get install redis-server, or `make setup`"
-    command = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--requirepass", "secret"]
-    with (folder / "redis.log").open("ab") as log:
-        process = subprocess.Popen([*command, "--bind", "127.0.0.1"], stdout=log, stderr=log, cwd=folder)
-        try:
-            until = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert time.monotonic() < until, "redis-server does not listen"
-                    time.sleep(0.05)
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
 def test_two_routers_share_one_budget_and_do_without_redis_for_a_while(
     tmp_path: Path, upstreams: dict[str, Upstream]
 ) -> None:
@@ -243,7 +219,7 @@ def test_two_routers_share_one_budget_and_do_without_redis_for_a_while(
     shared = budget(f"{limit:.7f}", "reject", parts=2, mine=2)
     plan = outside_first(upstreams, shared, redis=f"redis://127.0.0.1:{port}")
     contact = 'comptroller_router_budget_shared{policy="inference/research"}'
-    total, env = spent(sharing="redis"), {**KEY, "COMPTROLLER_REDIS_PASSWORD": "secret"}
+    total, env = spent(sharing="redis"), {**KEY, "COMPTROLLER_REDIS_PASSWORD": PASSWORD}
     with ExitStack() as stack:
         routers = [stack.enter_context(running(tmp_path / name, plan, KEYS, env)) for name in ("left", "right")]
         left, right = routers

@@ -19,12 +19,12 @@ HOUR_SECONDS = 3600.0
 def zone(name: str) -> tzinfo:
     """A time zone by its IANA name. Raises `ValueError` for what is none.
 
-    An image without the system's zones has those of dateutil, which LiteLLM brings.
+    An image without the system's zones has those of dateutil, which comes with LiteLLM.
     """
     try:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError as error:
-        from dateutil.tz import gettz  # brings its own zones
+        from dateutil.tz import gettz  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         found: tzinfo | None = gettz(name)
         if found is None:

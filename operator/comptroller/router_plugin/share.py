@@ -39,7 +39,7 @@ class Share:
             self._url = url
         if url is None or not counters:
             return
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisError  # type: ignore[import-not-found,unused-ignore]
 
         try:
             await self._exchange(counters)
@@ -85,9 +85,9 @@ class Share:
 
 def connected(url: str | None) -> Any:
     """A client that gives up after a second and does not try again by itself: the next beat does."""
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
+    from redis.asyncio import Redis  # type: ignore[import-not-found,unused-ignore]
+    from redis.asyncio.retry import Retry  # type: ignore[import-not-found,unused-ignore]
+    from redis.backoff import NoBackoff  # type: ignore[import-not-found,unused-ignore]
 
     return Redis.from_url(
         url,

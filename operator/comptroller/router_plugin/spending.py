@@ -36,6 +36,7 @@ class Spending:
         self.process = uuid.uuid4().hex
         self.clock = clock
         self.counters: dict[str, Counter] = {}
+        self._told: dict[str, tuple[float, ...]] = {}  # what the metrics say of each budget
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -50,6 +51,7 @@ class Spending:
             counter.alone = counter.alone and self.sharing == REDIS  # a new one is until Redis has answered
             self.counters[budget.key] = counter
         metrics.forget_budgets()
+        self._told = {}
         self.tick()
 
     def tick(self) -> None:
@@ -114,11 +116,14 @@ class Spending:
         return self.config.policy, budget.scope, budget.tenant or "", self.sharing
 
     def _tell(self, counter: Counter) -> None:
+        values = (counter.spent, counter.budget.limit_usd, counter.end, float(counter.room <= 0))
+        if self._told.get(counter.budget.key) == values:
+            return
+        self._told[counter.budget.key] = values
         labels = self._labels(counter.budget)
-        metrics.BUDGET_SPENT.labels(*labels).set(counter.spent)
-        metrics.BUDGET_LIMIT.labels(*labels).set(counter.budget.limit_usd)
-        metrics.BUDGET_RESET.labels(*labels).set(counter.end)
-        metrics.BUDGET_EXHAUSTED.labels(*labels).set(counter.room <= 0)
+        gauges = (metrics.BUDGET_SPENT, metrics.BUDGET_LIMIT, metrics.BUDGET_RESET, metrics.BUDGET_EXHAUSTED)
+        for gauge, value in zip(gauges, values, strict=True):
+            gauge.labels(*labels).set(value)
         metrics.BUDGET_RESETS.labels(*labels[:3])
 
     def state(self) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class DecisionLoop:
         context.metrics.warmups.show(
             (*key_of(item), item.get("status") or {}) for item in context.store.all(CACHE_WARMUP)
         )
+        context.metrics.show_budgets(snapshot)
         context.metrics.decision_seconds.observe(monotonic_seconds() - began)
         context.metrics.api_writes.set(context.client.writes)
         context.metrics.queue_depth.set(len(self.queue))

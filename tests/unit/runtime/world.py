@@ -27,6 +27,7 @@ class Metrology:
 
     def __init__(self) -> None:
         self.rps: float | None = None
+        self.told: dict[str, Series] = {}  # words of a question -> its answer
 
     async def query(self, expression: str, labels: Sequence[str]) -> Series | Unknown:
         if self.rps is None:
@@ -35,6 +36,11 @@ class Metrology:
             return {CHAT: Sample(1.0)}
         if "resets(" in expression:
             return {}
+        for words, series in self.told.items():
+            if words in expression:
+                return series
+        if "tenant" in labels:
+            return {(*CHAT, "research"): Sample(self.rps)}
         if "requests_total" in expression:
             return {CHAT: Sample(self.rps)}
         return {}
