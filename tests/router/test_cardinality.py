@@ -22,7 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "tenant": {"team-a", "team-b", "unknown"},
     "workflow": {"", "diligence"},
     "step": {"", "planning"},
-    "kind": {"input", "cached_input", "output"},
+    "kind": {"input", "cached_input", "cache_write_5m", "cache_write_1h", "output"},
+    "reason": {"planned", "full", "failed", "degraded"},
     "result": {"applied", "rejected"},
     "outcome": {
         "ok", "client_error", "overloaded", "error", "disconnected", "shed", "unauthorized", "forbidden",
