@@ -238,9 +238,9 @@ def _line(name: str, value: float, /, **labels: str) -> str:
 
 
 class Prometheus:
-    """Debian's Prometheus on loopback, which scrapes the routers every second."""
+    """Debian's Prometheus on loopback, which scrapes the routers, and what else has a port, every second."""
 
-    def __init__(self, folder: Path, scraped_port: int) -> None:
+    def __init__(self, folder: Path, *scraped_ports: int) -> None:
         self._folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -250,7 +250,7 @@ class Prometheus:
                 {
                     "job_name": "routers",
                     "honor_labels": True,
-                    "static_configs": [{"targets": [f"127.0.0.1:{scraped_port}"]}],
+                    "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in scraped_ports]}],
                 }
             ],
         }
@@ -298,6 +298,14 @@ def prometheus_program() -> Path:
     program = PROGRAMS / "usr" / "bin" / "prometheus"
     if not program.exists():
         take_out("prometheus", ("usr/bin/prometheus",), PROGRAMS)
+    return program
+
+
+def promtool_program() -> Path:
+    """Prometheus' own tool for rules, out of the same package."""
+    program = PROGRAMS / "usr" / "bin" / "promtool"
+    if not program.exists():
+        take_out("prometheus", ("usr/bin/promtool",), PROGRAMS)
     return program
 
 
