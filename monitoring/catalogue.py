@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from comptroller.router_plugin import metrics as plugin
+from comptroller.router_plugin import metrics, watching_metrics
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.object_metrics import ObjectMetrics
 
@@ -18,6 +18,8 @@ WHOSE = {
     "operator": "The operator tells them at `/metrics` of its port.",
     "router": "Each router pod tells them at `/metrics/`. They are counted per process: sum them over pods.",
 }
+PLUGIN = (metrics, watching_metrics)
+"""The modules of the plugin that define metrics."""
 NAME = re.compile(r"\bcomptroller_[a-z0-9_]+\b")
 
 
@@ -59,7 +61,8 @@ def catalogue() -> tuple[Metric, ...]:
     Metrics(registry)
     ObjectMetrics(registry)
     found = [_metric(one, "operator") for one in registry.listed]
-    found += [_metric(one, "router") for one in vars(plugin).values() if isinstance(one, MetricWrapperBase)]
+    told = {id(one): one for module in PLUGIN for one in vars(module).values() if isinstance(one, MetricWrapperBase)}
+    found += [_metric(one, "router") for one in told.values()]
     return tuple(sorted(found, key=lambda one: one.name))
 
 
@@ -83,9 +86,9 @@ def used_in(expression: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(NAME.findall(expression)))
 
 
-def reference(metrics: Iterable[Metric]) -> str:
+def reference(known: Iterable[Metric]) -> str:
     """The page in Markdown."""
-    known = list(metrics)
+    described = list(known)
     lines = [
         "# Metrics",
         "",
@@ -97,7 +100,7 @@ def reference(metrics: Iterable[Metric]) -> str:
     ]
     for whose, where in WHOSE.items():
         lines += ["", f"## Of the {whose}", "", where, "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-        for one in known:
+        for one in described:
             if one.whose == whose:
                 labels = ", ".join(f"`{label}`" for label in one.labels) or "none"
                 lines.append(f"| `{one.name}` | {one.type} | {labels} | {one.meaning} |")
