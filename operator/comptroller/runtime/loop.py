@@ -21,6 +21,7 @@ from comptroller.observe.warmups import without_warmups
 from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
+from comptroller.runtime.hours import Hours
 from comptroller.runtime.judgements import judgements_after
 from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.object_metrics import ObjectMetrics
@@ -53,6 +54,7 @@ class DecisionLoop:
     accounts: Accounts = field(init=False)
     past: Past = field(init=False)
     objects: ObjectMetrics = field(init=False)
+    hours: Hours = field(default_factory=Hours)
     _number: int = 0
 
     def __post_init__(self) -> None:
@@ -176,6 +178,7 @@ class DecisionLoop:
     def _record(self, picture: Picture) -> None:
         """Keeps the books. What cannot be told must not keep a decision from being carried out."""
         try:
+            self.hours.record(picture)
             self.accounts.record(picture)
             for entry in self.ledger.record(picture):
                 remember_entry(self.context.state, self.context.store, picture, entry)

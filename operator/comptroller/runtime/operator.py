@@ -45,6 +45,7 @@ from comptroller.observe.ways import external_ips, ways
 from comptroller.runtime.clock import monotonic_seconds, now_seconds
 from comptroller.runtime.loop import DecisionLoop, WorkKey
 from comptroller.runtime.metrics import Metrics
+from comptroller.runtime.page import Page
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.conditions import condition
 from comptroller.runtime.reconcile.context import Context, NotYetError
@@ -86,6 +87,7 @@ class Operator:
     _source: PrometheusSource = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _server: web.AppRunner | None = None
+    _page: Page | None = None
     _synced_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -109,6 +111,8 @@ class Operator:
         self.context.state.memory = remembered(self.store)
         self.context.state.history = remembered_decisions(self.store)
         self._synced_at = monotonic_seconds()
+        if self.settings.page.enabled:
+            self._page = Page(self.context, self.loop.hours, self.loop.ledger)
         self._server = await serve(
             self.settings.listen_port,
             self.metrics.registry,
@@ -116,6 +120,7 @@ class Operator:
             self.ready,
             lambda: scrape_targets(self.store),
             self.loop.ledger.answer,
+            self._page.routes() if self._page is not None else (),
         )
         self._tasks = [
             asyncio.create_task(self.loop.run(), name="decide"),
@@ -135,6 +140,8 @@ class Operator:
         self._source.close()
         if self._server is not None:
             await self._server.cleanup()
+        if self._page is not None:
+            await self._page.close()
 
     async def relist(self, resource: Resource) -> None:
         """Takes over a full list of one kind; heals what the watch has lost."""
