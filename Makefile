@@ -49,7 +49,7 @@ check: $(VENV) ## formatting, lint, types, layers
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@for room in e2e/cluster e2e/images e2e/engines e2e/demo bench; do .venv/bin/mypy --strict $$room || exit 1; done
+	@for room in charts e2e/cluster e2e/images e2e/engines e2e/demo bench monitoring; do .venv/bin/mypy --strict $$room || exit 1; done
 	@.venv/bin/lint-imports
 
 unit: $(VENV) ## the fast tests only
@@ -70,12 +70,14 @@ fleet: setup ## the whole product on the real cluster with nodes (about six minu
 bench: setup ## what decisions, router, operator and engine cost here (BENCH="decision --json FILE")
 	@$(PY) -m bench $(BENCH)
 
-generate: $(VENV) ## crds/ and their reference from the models
+generate: $(VENV) ## crds/ and their reference from the models; the chart from its values; metrics, dashboard, rules
 	@$(PY) -m comptroller crds --write crds
+	@$(PY) charts/generate.py
+	@$(PY) -m monitoring
 
 verify: generate ## fails when something generated is not committed
-	@git diff --exit-code -- crds
-	@test -z "$$(git ls-files --others --exclude-standard crds)"
+	@git diff --exit-code -- crds charts docs/reference monitoring
+	@test -z "$$(git ls-files --others --exclude-standard crds charts docs/reference monitoring)"
 
 lock: ## the lock files, with hashes (needs uv)
 	@for name in operator dev; do extra=$$([ $$name = dev ] && echo --extra dev); \

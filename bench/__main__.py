@@ -23,6 +23,7 @@ MODULES = {
     "operator": "bench.operator_process",  # a module operator.py would shadow the standard library's
     "engine": "bench.engine",
     "demand": "bench.demand",
+    "warmups": "bench.warmups",
     "arena": "bench.arena",
 }
 
@@ -63,6 +64,8 @@ def _measured(name: str, options: argparse.Namespace) -> Report:
             report = measure(options.pools, runs=options.runs)
         case "demand":
             report = measure(options.demand, seed=options.seed)
+        case "warmups":
+            report = measure(seed=options.seed)
         case "arena":
             report = measure(_arena(options))
         case _:

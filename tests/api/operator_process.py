@@ -118,6 +118,7 @@ class Routers:
         self._routes: dict[tuple[str, str], Traffic] = {}
         self._verdicts: dict[tuple[str, str, str], Verdicts] = {}  # policy, route, pool
         self._lives: dict[str, int] = {}  # policy -> how often its router's pod was replaced
+        self._budgets: dict[tuple[str, str, str], tuple[float, float]] = {}  # policy, scope, name -> spent, end
         routers = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -156,6 +157,12 @@ class Routers:
             verdicts.count()
             verdicts.per_second |= {"pass": passed, "fail": failed}
 
+    def spend(self, policy: str, resets_at: float, **usd: float) -> None:
+        """From now on the routers tell that so much is spent of the budgets of these tenants, and of the policy's."""
+        with self._lock:
+            self._budgets |= {(policy, "tenant", tenant): (spent, resets_at) for tenant, spent in usd.items()}
+            self._budgets[policy, "policy", ""] = (sum(usd.values()), resets_at)
+
     def lie(self, policy: str, route: str, *values: float) -> None:
         """Tells these counts instead of the true one, one per scrape, and returns when all are told."""
         with self._lock:
@@ -181,6 +188,8 @@ class Routers:
             self._lives.pop(policy, None)
             for key in [key for key in self._routes if key[0] == policy]:
                 del self._routes[key]
+            for budget in [budget for budget in self._budgets if budget[0] == policy]:
+                del self._budgets[budget]
             for judged in [one for one in self._verdicts if one[0] == policy]:
                 del self._verdicts[judged]
 
@@ -213,19 +222,25 @@ class Routers:
                 judged = {"policy": policy, "route": route, "pool": pool, "source": "sample"}
                 for verdict, number in verdicts.count().items():
                     lines.append(_line("comptroller_router_evaluations_total", number, **judged, verdict=verdict))
+            for (policy, scope, name), (spent, end) in self._budgets.items():
+                for pod in range(ROUTERS):  # the first has spent it all
+                    labels = {"policy": policy, "scope": scope, "name": name, "sharing": "process", "pod": str(pod)}
+                    part = 0.0 if pod else spent
+                    lines.append(_line("comptroller_router_budget_spent_usd", part, **labels))
+                    lines.append(_line("comptroller_router_budget_reset_timestamp_seconds", end, **labels))
         return "\n".join(lines) + "\n"
 
 
-def _line(name: str, value: float, **labels: str) -> str:
+def _line(name: str, value: float, /, **labels: str) -> str:
     inside = ",".join(f'{key}="{one}"' for key, one in labels.items())
     number = "NaN" if math.isnan(value) else "+Inf" if math.isinf(value) else repr(float(value))
     return f"{name}{{{inside}}} {number}"
 
 
 class Prometheus:
-    """Debian's Prometheus on loopback, which scrapes the routers every second."""
+    """Debian's Prometheus on loopback, which scrapes the routers, and what else has a port, every second."""
 
-    def __init__(self, folder: Path, scraped_port: int) -> None:
+    def __init__(self, folder: Path, *scraped_ports: int) -> None:
         self._folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -235,7 +250,7 @@ class Prometheus:
                 {
                     "job_name": "routers",
                     "honor_labels": True,
-                    "static_configs": [{"targets": [f"127.0.0.1:{scraped_port}"]}],
+                    "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in scraped_ports]}],
                 }
             ],
         }
@@ -283,6 +298,14 @@ def prometheus_program() -> Path:
     program = PROGRAMS / "usr" / "bin" / "prometheus"
     if not program.exists():
         take_out("prometheus", ("usr/bin/prometheus",), PROGRAMS)
+    return program
+
+
+def promtool_program() -> Path:
+    """Prometheus' own tool for rules, out of the same package."""
+    program = PROGRAMS / "usr" / "bin" / "promtool"
+    if not program.exists():
+        take_out("prometheus", ("usr/bin/promtool",), PROGRAMS)
     return program
 
 

@@ -40,6 +40,12 @@ class Fleet:
         assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout if done.returncode == 0 else f"exit {done.returncode}: {done.stdout}{done.stderr}"
 
+    def apply(self, item: dict[str, Any]) -> None:
+        """`kubectl apply` of one object."""
+        command = [*CLUSTER, "exec", "--", "kubectl", "apply", "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(item), capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def get(self, *arguments: str) -> Any:
         """`kubectl get -o json`."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))

@@ -186,6 +186,18 @@ def policy() -> Objects:
     return policy_children(plans, POLICY, owner("RoutingPolicy", "research"), SETTINGS)
 
 
+def policy_with_budgets() -> Objects:
+    """The same with a budget for all and one for a tenant, counted in a Redis with a password."""
+    whole = {"usd": "5000", "period": "month", "onExhausted": "alertOnly"}
+    spec = POLICY.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"budget": whole}
+    spec["tenants"][0]["budget"] = {"usd": "100.50", "period": "day", "timeZone": "Europe/Berlin"}
+    budgeted = RoutingPolicySpec.model_validate(spec)
+    redis = {"url": "redis://redis.shared:6379/0", "passwordSecretRef": {"name": "redis", "key": "password"}}
+    settings = Settings.model_validate({"router": {"redis": redis}})
+    plans = build_plans("research", "inference", budgeted, KEYED, STATES, DECIDED, redis=settings.router.redis)
+    return policy_children(plans, budgeted, owner("RoutingPolicy", "research"), settings)
+
+
 def warmup(name: str) -> Objects:
     spec, replica = WARMUPS[name], REPLICAS[name]
     slots = SLOTS[name]
@@ -200,6 +212,7 @@ CASES: dict[str, Callable[[], Objects]] = {
     "pool-llamacpp-without-gpu": lambda: pool("tiny-cpu", replicas=1, gated=False),
     "pool-hosted-has-no-children": lambda: pool("claude-sonnet", replicas=0, gated=False),
     "policy-open-and-restricted": policy,
+    "policy-with-budgets-and-redis": policy_with_budgets,
     "warmup-with-references": lambda: warmup("compliance"),
     "warmup-of-two-slots": lambda: warmup("shots"),
 }

@@ -48,10 +48,10 @@ class RunningRouter:
         """Puts a plan into force and waits until it is."""
         self.wait_for(f'comptroller_router_config_info{{digest="{self.put(plan)}"}}', 1.0)
 
-    def wait_for(self, series: str, value: float) -> None:
-        until = time.monotonic() + 10
-        while self.metrics().get(series) != value:
-            assert time.monotonic() < until, f"{series} is {self.metrics().get(series)}, not {value}"
+    def wait_for(self, series: str, value: float, seconds: float = 10.0) -> None:
+        until = time.monotonic() + seconds
+        while (found := self.metrics().get(series)) is None or abs(found - value) > 1e-9:
+            assert time.monotonic() < until, f"{series} is {found}, not {value}"
             time.sleep(0.1)
 
     def metrics(self) -> dict[str, float]:
@@ -82,9 +82,9 @@ def running(
     folder: Path, plan: RouterPlan, keys: dict[str, dict[str, str]], env: dict[str, str]
 ) -> Iterator[RunningRouter]:
     """Starts the router and yields at once; `wait_until_ready` waits. Ends it with SIGTERM."""
-    (folder / "router").mkdir(parents=True)
+    (folder / "router").mkdir(parents=True, exist_ok=True)
     plugin = folder / "plugin" / "router_plugin"
-    plugin.mkdir(parents=True)
+    plugin.mkdir(parents=True, exist_ok=True)
     for name, text in plugin_files():
         (plugin / name).write_text(text)
     with socket.socket() as probe:

@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     CAPACITY_AVAILABLE = "CapacityAvailable"
     PAUSED = "Paused"
     FIELDS_HONOURED = "FieldsHonoured"
+    BUDGETS_SHARED = "BudgetsShared"
 
 
 class Reason(StrEnum):
@@ -56,7 +57,9 @@ class Reason(StrEnum):
     MISSING_PRICE = "MissingPrice"
     NO_PERMITTED_BACKEND = "NoPermittedBackend"
     UNREACHABLE_PASS_RATE = "UnreachablePassRate"  # noqa: S105 - a word, not a password
+    ESCAPES_PERIMETER = "EscapesPerimeter"  # the name of a local pool leads elsewhere than to its pods
     AUDIT_REFUSED = "AuditRefused"
+    COUNTED_APART = "CountedApart"  # each router process counts a budget for itself
     NOT_HONOURED = "NotHonoured"
     ALL_HONOURED = "AllHonoured"
     ROUTER_STARTING = "RouterStarting"

@@ -17,10 +17,7 @@ from comptroller.api.fields import ApiModel
 NOT_ACTED_UPON: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ModelPool": (),
-        "RoutingPolicy": (
-            "spec.budget",
-            "spec.tenants[].budget",
-        ),
+        "RoutingPolicy": (),
         "CacheWarmup": (),
     }
 )

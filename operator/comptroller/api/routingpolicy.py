@@ -411,14 +411,19 @@ class RouteStatus(ApiModel):
     message: str | None = Field(default=None, max_length=1024, description="One sentence why, with numbers.")
 
 
-class TenantStatus(ApiModel):
-    """What one tenant has spent."""
+class SpendingStatus(ApiModel):
+    """What is spent of a budget."""
 
-    name: str = Field(max_length=63, description="The tenant.")
     spent_usd: Figure | None = Field(default=None, description="Spent in the present period.")
     budget_usd: Figure | None = Field(default=None, description="The budget of the period.")
     resets_at: Timestamp | None = Field(default=None, description="When the period ends.")
-    state: str | None = Field(default=None, max_length=63, description="Within, Near or Exhausted.")
+    state: str | None = Field(default=None, max_length=63, description="Within, Near (from 80 % on) or Exhausted.")
+
+
+class TenantStatus(SpendingStatus):
+    """What one tenant has spent; only the name where it has no budget."""
+
+    name: str = Field(max_length=63, description="The tenant.")
 
 
 class SavingsStatus(ApiModel):
@@ -477,6 +482,7 @@ class RoutingPolicyStatus(ApiModel):
     tenants: Annotated[list[TenantStatus], Field(max_length=64)] | None = Field(
         default=None, description="What each tenant has spent.", json_schema_extra=by_key("name")
     )
+    spending: SpendingStatus | None = Field(default=None, description="What is spent of the policy's own budget.")
     savings: SavingsStatus | None = Field(default=None, description="Money spent against the baseline.")
     alternatives: Annotated[list[AlternativeStatus], Field(max_length=4)] | None = Field(
         default=None, description="What else could have been done with the whole fleet."
@@ -486,6 +492,6 @@ class RoutingPolicyStatus(ApiModel):
     )
     conditions: Annotated[list[Condition], Field(max_length=32)] | None = Field(
         default=None,
-        description="Ready, Reconciling, Stalled, MetricsAvailable, Paused, FieldsHonoured.",
+        description="Ready, Reconciling, Stalled, MetricsAvailable, Paused, FieldsHonoured, BudgetsShared.",
         json_schema_extra=by_key("type"),
     )

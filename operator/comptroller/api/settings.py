@@ -259,6 +259,15 @@ class RouterSettings(Strict):
     )
 
 
+class PageSettings(Strict):
+    """The read-only page for people under `/` of the port."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether it is served. It has no login: it names pools, routes, tenants and what they spend.",
+    )
+
+
 class Settings(Strict):
     """All settings of the operator."""
 
@@ -273,6 +282,7 @@ class Settings(Strict):
     watch_namespaces: Annotated[list[str], Field(max_length=256)] = Field(
         default_factory=list, description="Namespaces that are watched; absent: all."
     )
+    page: PageSettings = Field(default_factory=PageSettings)
     listen_port: int = Field(default=8080, ge=1, le=65535, description="Port of health, metrics and target discovery.")
 
     @model_validator(mode="before")

@@ -40,6 +40,7 @@ READINGS = frozenset(
         "answers",
         "baselineUsd",
         "bridge",
+        "budget",
         "breakEvenUtilisation",
         "confidence",
         "decisions",

@@ -45,18 +45,22 @@ MODEL_POOL = Resource("ModelPool", GROUP, VERSION, "modelpools")
 ROUTING_POLICY = Resource("RoutingPolicy", GROUP, VERSION, "routingpolicies")
 CACHE_WARMUP = Resource("CacheWarmup", GROUP, VERSION, "cachewarmups")
 DEPLOYMENT = Resource("Deployment", "apps", "v1", "deployments", selector=MANAGED)
-SERVICE = Resource("Service", "", "v1", "services", selector=MANAGED)
+SERVICE = Resource("Service", "", "v1", "services")
 CONFIG_MAP = Resource("ConfigMap", "", "v1", "configmaps", selector=MANAGED)
 JOB = Resource("Job", "batch", "v1", "jobs", selector=MANAGED)
 POD_DISRUPTION_BUDGET = Resource("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", selector=MANAGED)
 NETWORK_POLICY = Resource("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", selector=MANAGED)
+HAND_MADE = "kubernetes.io/service-name,endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io"
+"""Kubernetes' own controller removes what is not its own from the slices that bear its name."""
+
+ENDPOINT_SLICE = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", selector=HAND_MADE)
 POD = Resource("Pod", "", "v1", "pods")
 NODE = Resource("Node", "", "v1", "nodes", namespaced=False)
 EVENT = Resource("Event", "events.k8s.io", "v1", "events")
 
 OWNED_BY_USERS = (MODEL_POOL, ROUTING_POLICY, CACHE_WARMUP)
 CHILDREN = (DEPLOYMENT, SERVICE, CONFIG_MAP, JOB, POD_DISRUPTION_BUDGET, NETWORK_POLICY)
-WATCHED = (*OWNED_BY_USERS, *CHILDREN, POD, NODE)
+WATCHED = (*OWNED_BY_USERS, *CHILDREN, ENDPOINT_SLICE, POD, NODE)
 
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*WATCHED, EVENT)}
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from comptroller.kube.resources import POD, WATCHED, KubeDict, ObjectKey, Resource, key_of, owner_of
+from comptroller.kube.resources import POD, SERVICE, WATCHED, KubeDict, ObjectKey, Resource, key_of, owner_of
 
 REMEMBERED_REMOVALS = 10_000
+LEADS = frozenset(("type", "externalName", "externalIPs", "selector", "clusterIP", "clusterIPs"))
+"""Where a Service leads."""
 
 
 class ClusterStore:
@@ -116,9 +118,14 @@ def _version(item: Mapping[str, Any]) -> int:
 
 
 def _slim(resource: Resource, item: Mapping[str, Any]) -> KubeDict:
-    """The object without what nobody here reads: managed fields; of foreign pods only what holds GPUs."""
+    """The object without what nobody here reads: managed fields; of foreign pods only what holds GPUs, of foreign
+    Services only where they lead."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     slim = {**item, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    if resource is SERVICE and owner_of(item) is None:
+        if "spec" in slim:
+            slim["spec"] = {key: value for key, value in item["spec"].items() if key in LEADS}
+        slim["metadata"] = {key: value for key, value in metadata.items() if key not in ("labels", "annotations")}
     if resource is POD and (metadata.get("labels") or {}).get("app.kubernetes.io/managed-by") != "comptroller":
         spec = item.get("spec") or {}
         kept = {key: spec[key] for key in ("nodeName", "containers", "initContainers") if key in spec}

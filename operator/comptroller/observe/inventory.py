@@ -37,10 +37,10 @@ def gpu_inventory(
             result[name, ""] = Unknown("no node is known: the operator cannot list nodes, or has not done so yet")
             continue
         available = 0
-        for node in (one for one in nodes if _is_of(one, gpu)):
+        for node in (one for one in nodes if is_of(one, gpu)):
             place = node["metadata"]["name"], gpu.resource_name
-            if _takes_pods(node):
-                there = _count(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
+            if takes_pods(node):
+                there = count_of(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
                 available += max(0, there - others.get(place, 0))
             else:
                 available += ours.get(place, 0)
@@ -53,18 +53,20 @@ def gpus_per_node(store: ClusterStore, classes: Mapping[str, GpuClass]) -> dict[
     found: dict[tuple[str, str], float] = {}
     for name, gpu in classes.items():
         for node in store.all(NODE):
-            if gpu.resource_name and _is_of(node, gpu) and _takes_pods(node):
-                there = _count(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
+            if gpu.resource_name and is_of(node, gpu) and takes_pods(node):
+                there = count_of(((node.get("status") or {}).get("allocatable") or {}).get(gpu.resource_name))
                 found[name, ""] = max(found.get((name, ""), 0.0), float(there))
     return found
 
 
-def _is_of(node: Mapping[str, Any], gpu: GpuClass) -> bool:
+def is_of(node: Mapping[str, Any], gpu: GpuClass) -> bool:
+    """Whether a node carries the labels of a GPU class."""
     labels = node["metadata"].get("labels") or {}
     return all(labels.get(key) == value for key, value in gpu.node_selector.items())
 
 
-def _takes_pods(node: Mapping[str, Any]) -> bool:
+def takes_pods(node: Mapping[str, Any]) -> bool:
+    """Whether a node is ready and not cordoned."""
     ready = condition_of(node, "Ready").get("status") == "True"
     return ready and not (node.get("spec") or {}).get("unschedulable")
 
@@ -91,12 +93,12 @@ def _held(store: ClusterStore, pools: Collection[str]) -> tuple[_Held, _Held]:
         if own and pod["metadata"].get("deletionTimestamp"):
             continue
         held = ours if own else others
-        for resource, amount in _gpus_of(spec).items():
+        for resource, amount in gpus_of_pod(spec).items():
             held[node, resource] = held.get((node, resource), 0) + amount
     return ours, others
 
 
-def _gpus_of(spec: Mapping[str, Any]) -> dict[str, int]:
+def gpus_of_pod(spec: Mapping[str, Any]) -> dict[str, int]:
     """Extended resources of a pod, as the scheduler counts them: its containers together, or the greediest initial
     container if that asks for more."""
     together: dict[str, int] = {}
@@ -111,10 +113,11 @@ def _gpus_of(spec: Mapping[str, Any]) -> dict[str, int]:
 
 def _limits(container: Mapping[str, Any]) -> dict[str, int]:
     limits = (container.get("resources") or {}).get("limits") or {}
-    return {resource: _count(amount) for resource, amount in limits.items() if "/" in resource}
+    return {resource: count_of(amount) for resource, amount in limits.items() if "/" in resource}
 
 
-def _count(amount: Any) -> int:
+def count_of(amount: Any) -> int:
+    """A whole number of GPUs; what is none counts as 0."""
     try:
         return int(str(amount or 0))
     except ValueError:

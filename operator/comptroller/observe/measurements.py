@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from comptroller.allocation.snapshot import Measurement, Sample, Unknown
 from comptroller.api.settings import PrometheusSettings
-from comptroller.observe import engines
+from comptroller.observe import budget_questions, engines
 from comptroller.observe.prometheus import PrometheusSource, Series
 
 PREFIX_WINDOW = 3 * 3600  # seconds: some gaps of nearly an hour, which decide whether to pay for an hour's cache
@@ -65,6 +65,14 @@ class Measurements:
     evaluation_usd: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
     )  # (policy, route) per second: judges and shadows
+    asked_by_tenant: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (policy, route, tenant) per second
+    spent_apart: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, scope, name)
+    counted_apart: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, scope, name)
+    spent_together: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, scope, name)
+    budget_resets: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy, scope, name)
+    redis_answers: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (policy,)
 
 
 async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Measurements:
@@ -148,6 +156,11 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
             f"(sum by (pool) (rate(comptroller_router_request_seconds_count[{shape}s])) > 0)",
             ("pool",),
         ),
+        "asked_by_tenant": (
+            f"sum by (policy, route, tenant) (rate(comptroller_router_requests_total[{shape}s]))",
+            ("policy", "route", "tenant"),
+        ),
+        **budget_questions.QUESTIONS,
     }
     answers = await asyncio.gather(*(source.query(expression, labels) for expression, labels in questions.values()))
     return Measurements(**dict(zip(questions, answers, strict=True)))

@@ -36,14 +36,12 @@ def main() -> None:
     from litellm.proxy.proxy_server import app
 
     from .choice import choose_where_there_is_room
-    from .discretion import be_discreet
     from .gateway import Gateway
     from .keep import Keeper
     from .live import Live, keep_wrong_requests_here
 
     keep_wrong_requests_here()
     choose_where_there_is_room()
-    be_discreet()
     live = Live(config, options.config)
     app.add_middleware(Gateway, live=live, keeper=Keeper(live.spending, options.state))
     arguments = ["--config", options.config, "--host", options.host, "--port", str(options.port), "--num_workers", "1"]

@@ -6,14 +6,19 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from . import metrics
+from . import failure, metrics
 from .config import pool_of
 from .hooks import Admitted
 
+LONGEST_ERROR_BYTES = 64 * 1024
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 KEPT = frozenset(
-    {b"x-litellm-call-id", b"x-litellm-model-id", b"x-litellm-attempted-fallbacks", b"x-litellm-response-cost"}
-)
+    {
+        b"content-type", b"content-length", b"transfer-encoding", b"cache-control", b"retry-after",
+        b"x-litellm-call-id", b"x-litellm-model-id", b"x-litellm-attempted-fallbacks", b"x-litellm-response-cost",
+    }
+)  # fmt: skip
+"""What a client gets to see of the headers; those of a provider tell of the router's account there."""
 
 
 class Answer:
@@ -44,19 +49,40 @@ class Answer:
         self._broke = False
         self.refused: str | None = None  # the outcome, where what LiteLLM said was replaced by a refusal
         self.pieces = 0  # of a stream; of a whole answer its bytes over four
+        self._failed: bytearray | None = None  # what an answer that is an error has said so far
+        self._retry_after: str | None = None
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             message = self._begin(message)
+            if self._status >= 400 and self.refused is None:
+                self._failed = bytearray()
+                return
         elif message["type"] == "http.response.body":
             content = message.get("body", b"")
             if content and self._first is None:
                 self._first = self._clock()
-            self.pieces += content.count(b"data: {") if self._streamed else len(content) // 4
-            if self._streamed:
+            self.pieces += (
+                content.count(b"data: {") - content.count(b'data: {"error"') if self._streamed else len(content) // 4
+            )
+            if self._streamed and self._failed is None:
                 message = {**message, "body": self._piece(content)}
             self._finished = self._finished or not message.get("more_body", False)
+            if self._failed is not None:
+                self._failed += content[:LONGEST_ERROR_BYTES]
+                if self._finished:
+                    await self._fail(bytes(self._failed))
+                return
         await self._send(message)
+
+    async def _fail(self, said: bytes) -> None:
+        """Tells of a failure in our words."""
+        refusal = failure.told(self._status, said, self._admitted.route, self._retry_after)
+        self._status, content = refusal.status, refusal.body()
+        headers = {"content-type": "application/json", "content-length": str(len(content))} | dict(refusal.headers)
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": self._status, "headers": pairs})
+        await self._send({"type": "http.response.body", "body": content})
 
     def left(self) -> None:
         """The client has closed the connection: news only while the answer is not complete."""
@@ -71,15 +97,19 @@ class Answer:
                 self._pool = pool_of(value.decode("latin-1"))
             if lowered == b"content-type" and value.startswith(b"text/event-stream"):
                 self._streamed = True
-            if not lowered.startswith(b"x-litellm-") or lowered in KEPT:
+            if lowered in (b"retry-after", b"llm_provider-retry-after"):
+                self._retry_after = value.decode("latin-1")
+            if lowered in KEPT or lowered.startswith(b"x-comptroller-"):
                 headers.append((name, value))
         return {**message, "headers": headers}
 
     def _piece(self, content: bytes) -> bytes:
         """One or more server-sent events. The closing event with the usage has no choices, which surprises clients that
         have not asked for it; an event with an error means that the stream broke."""
-        if b'"error"' in content and b'data: {"error"' in content:
+        if b'"error"' in content and any(breaks(event) for event in events(content)):
             self._broke = True
+            kept = (failure.broken_stream(event) if breaks(event) else event for event in events(content))
+            return b"".join(kept)
         if not self._drop_usage or b'"usage"' not in content:
             return content
         return b"".join(event for event in events(content) if not only_usage(event))
@@ -117,6 +147,16 @@ def events(content: bytes) -> list[bytes]:
     """The server-sent events of one piece, each with its empty line."""
     parts = content.split(b"\n\n")
     return [part + b"\n\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def breaks(event: bytes) -> bool:
+    """True for an event that is an error, with or without Anthropic's first line."""
+    _, _, text = event.partition(b"data: ")
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(data, dict) and bool(data.get("error"))
 
 
 def only_usage(event: bytes) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from . import guard, hooks, metrics, verify
+from . import guard, hooks, metrics, quiet, verify
 from .answer import Answer, Send
+from .body import Receive, read_object
 from .charge import CHARGE, Charge
 from .config import Config, Route, Tenant
-from .errors import Refusal
+from .errors import MalformedError, Refusal, RefusedError
 from .inner import Inner, forwarded, replay
 from .keep import Keeper
 from .keys import presented_key
@@ -24,15 +25,11 @@ from .prompt import PROMPT, Prompt, read
 from .watching import Watching
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEALTH = frozenset({"/health/readiness", "/health/liveliness", "/health/liveness"})
 MODELS = frozenset({"/v1/models", "/models"})
 METRICS = frozenset({"/metrics", "/metrics/"})
-LARGEST_BODY_BYTES = 64 * 1024 * 1024
-DEEPEST_BODY = 100
-"""Levels of nesting that a body may have: well below where Python's own JSON gives up, here and in LiteLLM."""
 
 
 class Gateway:
@@ -65,6 +62,7 @@ class Gateway:
         async def wrapped(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self._tasks = [asyncio.create_task(one()) for one in (self.live.watch, self._keeper.run)]
+                quiet.begin()
             elif message["type"] == "lifespan.shutdown.complete":
                 await self._keeper.close()
             await send(message)
@@ -76,16 +74,13 @@ class Gateway:
         if path in METRICS and method == "GET":
             await respond(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
         elif path in HEALTH and method == "GET":
-            await self.app(scope, receive, send)
+            await respond(send, 200, b'{"status":"healthy"}', "application/json")
         elif path in MODELS and method == "GET":
             await self._models(scope, send)
         elif path in guard.PATHS and method == "POST":
             await self._model(guard.PATHS[path], scope, receive, send)
         else:
-            message = (
-                f"{method} {path} does not exist here; there are {', '.join(sorted(guard.PERMITTED))} and /v1/models"
-            )
-            await refuse(send, Refusal(404, "unknown_path", "not_found", message))
+            await refuse(send, UNKNOWN_PATH)
 
     async def _models(self, scope: Scope, send: Send) -> None:
         config = self.live.config
@@ -177,11 +172,8 @@ UNAUTHORIZED = Refusal(
     "invalid_api_key",
     "a valid key is needed: send it as `Authorization: Bearer KEY`; it is a value of the tenant's Secret",
 )
-MALFORMED = Refusal(
-    400, "malformed", "invalid_json", f"the body must be a JSON object, nested at most {DEEPEST_BODY} levels deep"
-)
-TOO_LARGE = Refusal(
-    413, "malformed", "body_too_large", f"the body may have at most {LARGEST_BODY_BYTES // 1024**2} MiB"
+UNKNOWN_PATH = Refusal(
+    404, "unknown_path", "not_found", f"there are only {', '.join(sorted(guard.PERMITTED))} (POST) and /v1/models (GET)"
 )
 
 
@@ -212,9 +204,9 @@ def decide(
         guard.check_headers(scope["headers"])
         checked = guard.checked_body(path, body)
         verify.check(scope["headers"], path, body, route)
-    except guard.MalformedError as error:
+    except MalformedError as error:
         return Refusal(400, "malformed", "invalid_value", str(error))
-    except guard.RefusedError as error:
+    except RefusedError as error:
         return Refusal(400, "refused", "parameter_not_accepted", str(error))
     if route.name not in config.served:
         message = f"nothing that route {route.name} permits is running; try again in 15 seconds"
@@ -251,57 +243,6 @@ async def listen(receive: Receive, answer: Answer, gone: asyncio.Event) -> None:
         pass
     answer.left()
     gone.set()
-
-
-async def read_object(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> dict[str, Any] | Refusal:
-    """The body as a JSON object, or why it is none."""
-    if announced_bytes(headers) > LARGEST_BODY_BYTES:
-        return TOO_LARGE
-    raw = await read_body(receive)
-    if len(raw) > LARGEST_BODY_BYTES:
-        return TOO_LARGE
-    body = parse(raw)
-    return MALFORMED if body is None else body
-
-
-def announced_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """What Content-Length says; 0 when it says nothing, as with a body that comes in chunks."""
-    lengths = [value for name, value in headers if name.lower() == b"content-length"]
-    return max((int(one) for one in lengths if one.isdigit() and len(one) < 20), default=0)
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole body; of one that is too long only so much that it shows; nothing when the client has left."""
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more and size <= LARGEST_BODY_BYTES:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b""
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def parse(raw: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None."""
-    try:
-        body = json.loads(raw) if raw else None
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) and not too_deep(body) else None
-
-
-def too_deep(body: dict[str, Any]) -> bool:
-    """Whether it is nested so deeply that a later reader or writer of JSON may fail."""
-    level: list[Any] = [body]
-    for _ in range(DEEPEST_BODY):
-        inside = (one for item in level for one in (item.values() if isinstance(item, dict) else item))
-        level = [one for one in inside if isinstance(one, (dict, list))]
-        if not level:
-            return False
-    return True
 
 
 async def respond(send: Send, status: int, content: bytes, kind: str, extra: dict[str, str] | None = None) -> None:

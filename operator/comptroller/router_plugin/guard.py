@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .content import checked_content
+from .errors import RefusedError
+from .shapes import check_shapes
+
 COMMON = frozenset({"model", "stream", "temperature", "top_p", "max_tokens", "user", "metadata"})
 SAMPLING = frozenset(
     {
@@ -52,20 +56,12 @@ FORWARDED_HEADERS = frozenset(
 HARMLESS = frozenset({b"x-litellm-call-id", b"x-litellm-trace-id", b"x-litellm-session-id"})
 
 
-class RefusedError(Exception):
-    """A request that tries to steer the router. The message says what to leave out."""
-
-
-class MalformedError(Exception):
-    """A request that no model could understand. The message says what is wrong."""
-
-
 def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Refuses headers that steer LiteLLM, such as `x-litellm-tags`."""
     for name, _ in headers:
         lowered = name.lower()
         if lowered.startswith(b"x-litellm-") and lowered not in HARMLESS:
-            raise RefusedError(f"the header {lowered.decode('latin-1')} is not accepted: leave it out")
+            raise RefusedError("headers that begin with x-litellm- steer the router: leave them out")
 
 
 def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,11 +69,12 @@ def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     `service_tier` is not permitted: "priority" costs more than the prices by which the books are kept.
     """
+    check_shapes(body)
     check_tools(path, body)
     foreign = sorted(set(body) - PERMITTED[path])
     if foreign:
         raise RefusedError(
-            f"{', '.join(foreign[:5])}: not accepted here, where the router decides who answers; "
+            f"{', '.join(one[:40] for one in foreign[:5])}: not accepted here, where the router decides who answers; "
             "leave it out and choose by the name of the route in model"
         )
     metadata = body.get("metadata")
@@ -85,7 +82,7 @@ def checked_body(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise RefusedError("metadata.tags: not accepted here, where the router decides who answers; leave it out")
     if body.get("store"):
         raise RefusedError("store: true is not accepted: answers are not stored")
-    return {name: value for name, value in body.items() if name not in ("metadata", "store")}
+    return checked_content(path, {name: value for name, value in body.items() if name not in ("metadata", "store")})
 
 
 def check_tools(path: str, body: Mapping[str, Any]) -> None:
@@ -94,11 +91,7 @@ def check_tools(path: str, body: Mapping[str, Any]) -> None:
         raise RefusedError("mcp_servers: not accepted, server-side tools would leave the router; leave it out")
     if path not in CLIENT_TOOLS or body.get("tools") is None:
         return
-    if not isinstance(body["tools"], list):
-        raise MalformedError("tools: must be a list")
     for tool in body["tools"]:
-        if not isinstance(tool, Mapping):
-            raise MalformedError("tools: each must be an object")
         if tool.get("type") not in CLIENT_TOOLS[path]:
             raise RefusedError(
                 f"tools: only tools of type {' and '.join(one for one in CLIENT_TOOLS[path] if one)} are accepted; "

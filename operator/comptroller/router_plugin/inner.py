@@ -11,7 +11,6 @@ from typing import Any
 
 from . import guard, hooks
 from .charge import CHARGE, Charge
-from .discretion import OWN
 from .errors import Refusal
 from .hooks import Admitted
 from .live import Live
@@ -79,7 +78,7 @@ class Inner:
         content = json.dumps(body).encode()
         whole, place, late = Whole(), Place(self.live.places, only), False
         charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
-        mark, bill, own = PLACE.set(place), CHARGE.set(charge), OWN.set(True)
+        mark, bill = PLACE.set(place), CHARGE.set(charge)
         prompt = PROMPT.set(read(path, admitted.tenant, admitted.route, scope["headers"], body))
         try:
             async with asyncio.timeout(seconds):
@@ -92,7 +91,6 @@ class Inner:
         finally:
             PLACE.reset(mark)
             CHARGE.reset(bill)
-            OWN.reset(own)
             PROMPT.reset(prompt)
             charge.close(produced=late or whole.status == 200, pieces=0, book=hooks.usage.book)
             place.close()

@@ -5,10 +5,8 @@ Instants are seconds since 1970, so that days of 23 and 25 hours are what they a
 
 from __future__ import annotations
 
-import tarfile
 from datetime import date, datetime, timedelta, tzinfo
 from functools import cache
-from importlib import resources
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,20 +19,17 @@ HOUR_SECONDS = 3600.0
 def zone(name: str) -> tzinfo:
     """A time zone by its IANA name. Raises `ValueError` for what is none.
 
-    An image without the system's zones has those of dateutil, which LiteLLM brings.
+    An image without the system's zones has those of dateutil, which comes with LiteLLM.
     """
     try:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError as error:
-        packed = resources.files("dateutil.zoneinfo").joinpath("dateutil-zoneinfo.tar.gz")
-        with packed.open("rb") as file, tarfile.open(fileobj=file) as zones:
-            try:
-                found = zones.extractfile(name)
-            except KeyError:
-                found = None
-            if found is None:
-                raise ValueError(f"{name} is no time zone") from error
-            return ZoneInfo.from_file(found, key=name)
+        from dateutil.tz import gettz  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+        found: tzinfo | None = gettz(name)
+        if found is None:
+            raise ValueError(f"{name} is no time zone") from error
+        return found
 
 
 def bounds(period: Period, where: tzinfo, now_seconds: float) -> tuple[float, float]:

@@ -20,6 +20,15 @@ from .errors import Refusal
 PROCESS, REDIS = "process", "redis"
 
 
+def dollars(usd: float) -> str:
+    """For people.
+
+    >>> dollars(25), dollars(0.000267)
+    ('$25.00', '$0.000267')
+    """
+    return f"${usd:.2f}" if usd >= 0.1 else f"${usd:.3g}"
+
+
 class Spending:
     """The counters of all budgets of one router process. `process` is its name among those that share them."""
 
@@ -27,6 +36,7 @@ class Spending:
         self.process = uuid.uuid4().hex
         self.clock = clock
         self.counters: dict[str, Counter] = {}
+        self._told: dict[str, tuple[float, ...]] = {}  # what the metrics say of each budget
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -41,6 +51,7 @@ class Spending:
             counter.alone = counter.alone and self.sharing == REDIS  # a new one is until Redis has answered
             self.counters[budget.key] = counter
         metrics.forget_budgets()
+        self._told = {}
         self.tick()
 
     def tick(self) -> None:
@@ -94,9 +105,9 @@ class Spending:
         budget = counter.budget
         seconds = max(1, round(counter.end - self.clock() + 0.5))
         whose = "the policy" if budget.tenant is None else f"tenant {budget.tenant}"
-        part = f" (this router's part of ${budget.usd:.2f})" if budget.mine < budget.parts else ""
+        part = f" (this router's part of {dollars(budget.usd)})" if budget.mine < budget.parts else ""
         message = (
-            f"the budget of {whose} is spent: ${counter.spent:.2f} of ${budget.limit_usd:.2f}{part} per "
+            f"the budget of {whose} is spent: {dollars(counter.spent)} of {dollars(budget.limit_usd)}{part} per "
             f"{budget.period}. {remedy}: it begins anew at {budget.local(counter.end)}"
         )
         return Refusal(429, "budget", "insufficient_quota", message, {"retry-after": str(seconds)})
@@ -105,11 +116,14 @@ class Spending:
         return self.config.policy, budget.scope, budget.tenant or "", self.sharing
 
     def _tell(self, counter: Counter) -> None:
+        values = (counter.spent, counter.budget.limit_usd, counter.end, float(counter.room <= 0))
+        if self._told.get(counter.budget.key) == values:
+            return
+        self._told[counter.budget.key] = values
         labels = self._labels(counter.budget)
-        metrics.BUDGET_SPENT.labels(*labels).set(counter.spent)
-        metrics.BUDGET_LIMIT.labels(*labels).set(counter.budget.limit_usd)
-        metrics.BUDGET_RESET.labels(*labels).set(counter.end)
-        metrics.BUDGET_EXHAUSTED.labels(*labels).set(counter.room <= 0)
+        gauges = (metrics.BUDGET_SPENT, metrics.BUDGET_LIMIT, metrics.BUDGET_RESET, metrics.BUDGET_EXHAUSTED)
+        for gauge, value in zip(gauges, values, strict=True):
+            gauge.labels(*labels).set(value)
         metrics.BUDGET_RESETS.labels(*labels[:3])
 
     def state(self) -> dict[str, Any]:

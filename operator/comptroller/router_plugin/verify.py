@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .config import Config, Route
+from .errors import MalformedError, RefusedError
 from .evaluator import judged
-from .guard import MalformedError, RefusedError
 from .hooks import Admitted
 from .inner import Inner, Scope, Send, Whole
 from .said import TALKS, Heard, asked

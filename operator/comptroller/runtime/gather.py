@@ -35,6 +35,7 @@ from comptroller.observe.replicas import PoolReplicas, read_replica
 from comptroller.render.labels import COMPONENT, ROUTER
 from comptroller.render.names import label_value
 from comptroller.render.router.build import is_restricted, router_name
+from comptroller.runtime.budgets import Counted, remaining
 from comptroller.runtime.judgements import as_judged
 from comptroller.runtime.reconcile.gate import warmups_of
 from comptroller.runtime.startups import warming_seconds
@@ -66,7 +67,7 @@ def gather(
         if spec.hosted is not None and not specs.stalled(MODEL_POOL.kind, key)
     )
     present = {one.key for one in local} | {one.key for one in hosted}
-    routers = _settled_routers(store, now_seconds - settings.prometheus.rate_window_seconds)
+    routers = settled_routers(store, now_seconds - settings.prometheus.rate_window_seconds)
     routes = tuple(
         as_judged(_believed(route, store, state, settings, measured, now_seconds), state.judgements)
         for key, policy in policies_in_force(specs, state).items()
@@ -81,6 +82,11 @@ def gather(
         rules=_rules(settings, state, now_seconds),
         memory=state.memory,
         gpus_per_node=gpus_per_node(store, settings.gpu_classes),
+        budgets=tuple(
+            one
+            for key, policy in policies_in_force(specs, state).items()
+            for one in remaining(Counted(key, policy, measured, routers, settings.router.redis, now_seconds))
+        ),
     )
 
 
@@ -107,7 +113,7 @@ def _routes_of_forgotten_policies(
     )
 
 
-def _settled_routers(store: ClusterStore, since_seconds: float) -> Mapping[tuple[str, str], int]:
+def settled_routers(store: ClusterStore, since_seconds: float) -> Mapping[tuple[str, str], int]:
     """How many pods of each router (namespace, label) have been ready since then, so that Prometheus must know them."""
     pods = (one for one in store.all(POD) if (one["metadata"].get("labels") or {}).get(COMPONENT) == "router")
     read = ((one["metadata"], read_replica(one)) for one in pods)

@@ -21,8 +21,10 @@ from comptroller.observe.warmups import without_warmups
 from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
 from comptroller.runtime.gather import gather, policies_in_force
+from comptroller.runtime.hours import Hours
 from comptroller.runtime.judgements import judgements_after
 from comptroller.runtime.ledger import Ledger
+from comptroller.runtime.object_metrics import ObjectMetrics
 from comptroller.runtime.past import Past
 from comptroller.runtime.prompt_caches import choices_after, with_caches
 from comptroller.runtime.queue import WorkQueue
@@ -51,12 +53,15 @@ class DecisionLoop:
     ledger: Ledger = field(init=False)
     accounts: Accounts = field(init=False)
     past: Past = field(init=False)
+    objects: ObjectMetrics = field(init=False)
+    hours: Hours = field(default_factory=Hours)
     _number: int = 0
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.context.metrics)
         self.accounts = Accounts(self.context.metrics, self.context.settings)
         self.past = Past(self.source, self.context.settings.prometheus)
+        self.objects = ObjectMetrics(self.context.metrics.registry)
 
     def ask(self) -> None:
         """Asks for a decision soon: something that matters has changed."""
@@ -146,6 +151,8 @@ class DecisionLoop:
         context.metrics.warmups.show(
             (*key_of(item), item.get("status") or {}) for item in context.store.all(CACHE_WARMUP)
         )
+        context.metrics.show_budgets(snapshot)
+        self.objects.show(context.store, picture)
         context.metrics.decision_seconds.observe(monotonic_seconds() - began)
         context.metrics.api_writes.set(context.client.writes)
         context.metrics.queue_depth.set(len(self.queue))
@@ -171,6 +178,7 @@ class DecisionLoop:
     def _record(self, picture: Picture) -> None:
         """Keeps the books. What cannot be told must not keep a decision from being carried out."""
         try:
+            self.hours.record(picture)
             self.accounts.record(picture)
             for entry in self.ledger.record(picture):
                 remember_entry(self.context.state, self.context.store, picture, entry)

@@ -42,6 +42,7 @@ class Metrics:
     speed_confidence: Gauge = field(init=False)
     iteration: Gauge = field(init=False)
     unknown: Gauge = field(init=False)
+    budget_remaining: Gauge = field(init=False)
     forecast_skill: Gauge = field(init=False)
     warmups: WarmupMetrics = field(init=False)
 
@@ -156,12 +157,27 @@ class Metrics:
             "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own
         )
 
+        self.budget_remaining = Gauge(
+            "comptroller_budget_remaining_usd",
+            "US dollars left of a budget in its present period; absent while nobody knows. Budget: namespace/policy, "
+            "with a tenant perhaps.",
+            ["budget"],
+            registry=own,
+        )
+
     def show_forecasts(self, snapshot: Snapshot, forecasts: Mapping[str, Skill]) -> None:
         """Replaces the skills of the routes' forecasts."""
         self.forecast_skill.clear()
         for route in snapshot.routes:
             if (found := forecasts.get(route.key)) is not None:
                 self.forecast_skill.labels(route.policy, route.name).set(found.skill)
+
+    def show_budgets(self, snapshot: Snapshot) -> None:
+        """Replaces what is left of the budgets."""
+        self.budget_remaining.clear()
+        for budget in snapshot.budgets:
+            if isinstance(budget.remaining_usd, Sample):
+                self.budget_remaining.labels(budget.key).set(budget.remaining_usd.value)
 
     def show(self, snapshot: Snapshot, measured: Measurements, decision: Decision, at_seconds: float) -> None:
         """Replaces the series of the decision; what no longer exists disappears."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from comptroller.allocation.perimeter import way_stalls
 from comptroller.api.conditions import ConditionType, Reason
 from comptroller.api.settings import Settings
 from comptroller.apply.events import EventRecorder
@@ -21,13 +22,16 @@ from comptroller.kube.resources import (
     BY_KIND,
     CACHE_WARMUP,
     CHILDREN,
+    ENDPOINT_SLICE,
     MODEL_POOL,
     NODE,
     OWNED_BY_USERS,
     POD,
     ROUTING_POLICY,
+    SERVICE,
     WATCHED,
     KubeDict,
+    ObjectKey,
     Resource,
     key_of,
     owner_of,
@@ -37,9 +41,11 @@ from comptroller.observe.prometheus import PrometheusSource
 from comptroller.observe.replicas import pool_of
 from comptroller.observe.targets import scrape_targets
 from comptroller.observe.warmups import JOB_LABEL
+from comptroller.observe.ways import external_ips, ways
 from comptroller.runtime.clock import monotonic_seconds, now_seconds
 from comptroller.runtime.loop import DecisionLoop, WorkKey
 from comptroller.runtime.metrics import Metrics
+from comptroller.runtime.page import Page
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.conditions import condition
 from comptroller.runtime.reconcile.context import Context, NotYetError
@@ -81,6 +87,7 @@ class Operator:
     _source: PrometheusSource = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _server: web.AppRunner | None = None
+    _page: Page | None = None
     _synced_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +111,8 @@ class Operator:
         self.context.state.memory = remembered(self.store)
         self.context.state.history = remembered_decisions(self.store)
         self._synced_at = monotonic_seconds()
+        if self.settings.page.enabled:
+            self._page = Page(self.context, self.loop.hours, self.loop.ledger)
         self._server = await serve(
             self.settings.listen_port,
             self.metrics.registry,
@@ -111,6 +120,7 @@ class Operator:
             self.ready,
             lambda: scrape_targets(self.store),
             self.loop.ledger.answer,
+            self._page.routes() if self._page is not None else (),
         )
         self._tasks = [
             asyncio.create_task(self.loop.run(), name="decide"),
@@ -130,6 +140,8 @@ class Operator:
         self._source.close()
         if self._server is not None:
             await self._server.cleanup()
+        if self._page is not None:
+            await self._page.close()
 
     async def relist(self, resource: Resource) -> None:
         """Takes over a full list of one kind; heals what the watch has lost."""
@@ -173,6 +185,8 @@ class Operator:
 
     def _changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)
+        if resource is ENDPOINT_SLICE or (resource is SERVICE and self._leads_elsewhere(key)):
+            self.loop.ask()
         if resource in OWNED_BY_USERS:
             self._spec_changed(resource, item)
         elif resource is POD:
@@ -181,6 +195,15 @@ class Operator:
             return  # the next tick counts its GPUs; heartbeats would make every node a reason to decide
         elif (owner := owner_of(item)) and owner["kind"] in RECONCILERS:
             self.queue.add((owner["kind"], (key[0], owner["name"])), urgent=True)
+
+    def _leads_elsewhere(self, key: ObjectKey) -> bool:
+        """Whether it is news where a Service of a pool's name leads, or one that claims addresses."""
+        service, picture = self.store.get(SERVICE, key), self.context.state.picture
+        if service is not None and external_ips(service):
+            return True
+        pool = "/".join(key)
+        told = picture is not None and bool(picture.specs.stalled(MODEL_POOL.kind, pool))
+        return told is not any(way_stalls(way) for way in ways(self.store, [pool]).values())
 
     def _spec_changed(self, resource: Resource, item: Mapping[str, Any]) -> None:
         key = key_of(item)

@@ -1,8 +1,8 @@
-"""The operator's small HTTP server: health, readiness, metrics, what Prometheus shall scrape, and the ledger."""
+"""The operator's small HTTP server: health, readiness, metrics, what Prometheus shall scrape, the ledger, the page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -23,8 +23,10 @@ async def serve(
     ready: Check,
     targets: Callable[[], list[dict[str, Any]]],
     ledger: Ask = lambda _: [],
+    pages: Sequence[web.RouteDef] = (),
 ) -> web.AppRunner:
-    """Starts the server on all addresses and returns its runner; `await runner.cleanup()` ends it."""
+    """Starts the server on all addresses and returns its runner (`pages` are further ones); `await
+    runner.cleanup()` ends it."""
 
     async def answer(check: Check) -> web.Response:
         found = check()
@@ -53,6 +55,7 @@ async def serve(
             web.get("/metrics", metrics),
             web.get("/targets", discovery),
             web.get("/ledger", decisions),
+            *pages,
         ]
     )
     runner = web.AppRunner(application, access_log=None, handle_signals=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from comptroller.allocation.perimeter import way_stalls
 from comptroller.allocation.validation import Stall, policy_stalls, pool_stalls
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.conditions import Reason
@@ -17,6 +18,7 @@ from comptroller.api.settings import Settings
 from comptroller.economics.prices import price_lookup
 from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, Resource, key_of
 from comptroller.kube.store import ClusterStore
+from comptroller.observe.ways import ways
 from comptroller.runtime.state import Specs, wish_of
 
 
@@ -30,6 +32,8 @@ def read_specs(store: ClusterStore, settings: Settings, at: datetime) -> Specs:
     prices = {key: price for key, pool in pools.items() if (price := price_of(pool)) is not None}
     for key, pool in pools.items():
         _note(stalls, MODEL_POOL, key, pool_stalls(pool, settings, price_of))
+    for key, way in ways(store, (key for key, pool in pools.items() if pool.local is not None)).items():
+        _note(stalls, MODEL_POOL, key, [*stalls.get((MODEL_POOL.kind, key), ()), *way_stalls(way)])
     for key, policy in policies.items():
         _note(stalls, ROUTING_POLICY, key, policy_stalls(key.split("/", 1)[0], policy, pools))
     for key, warmup in warmups.items():

@@ -400,6 +400,13 @@ def full_cachewarmup_status() -> Object:
                 "hitRatio": "0.97",
             }
         ],
+        "caches": [
+            {
+                "pool": "qwen3-32b-h100",
+                "capacityTokens": 524288,
+                "leftOut": [{"prefix": "confidential", "reason": "A replica has room for one."}],
+            }
+        ],
         "hit": "97%",
         "cold": "41.3s",
         "warm": "2.4s",

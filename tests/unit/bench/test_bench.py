@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as command
-from bench import decision, engine, operator_process, processes, report, router
+from bench import decision, engine, operator_process, processes, report, router, warmups
 from bench.decision_fleets import fleet
 from tests.api.operator_process import ACCOUNT
 
@@ -52,6 +52,16 @@ def test_the_engine_is_measured() -> None:
 
     assert all(one["engine"] > 0 for one in found.values["batches"])
     assert len(found.tables[0].rows) == 3
+
+
+def test_nobody_pays_a_cold_prefix_while_a_gated_fleet_is_updated() -> None:
+    found = warmups.measure(replicas=2, prefixes=3, steady_seconds=180.0)
+
+    gated, ungated = found.values["gated"], found.values["ungated"]
+    assert gated["requests"] > 0
+    assert (gated["cold"], gated["steady_cold"]) == (0, 0)
+    assert ungated["cold"] > 0
+    assert gated["update_max_ms"] < ungated["update_max_ms"]
 
 
 def test_the_router_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

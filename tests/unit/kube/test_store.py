@@ -135,6 +135,21 @@ def test_of_foreign_pods_only_what_holds_gpus_is_kept() -> None:
     assert set(kept["metadata"]) == {"name", "namespace", "uid", "resourceVersion", "labels"}
 
 
+def test_of_foreign_services_only_where_they_lead_is_kept() -> None:
+    foreign = build.item("Service", "theirs", 1) | {
+        "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.9", "ports": [1]}
+    }
+    foreign["metadata"] |= {"labels": {"app": "x"}, "annotations": {"note": "long"}}
+    own = build.item("Service", "ours", 1, owner="u1") | {"spec": {"ports": [1]}}
+    store = ClusterStore()
+    store.upsert(SERVICE, foreign)
+    store.upsert(SERVICE, own)
+    kept, mine = sorted(store.all(SERVICE), key=lambda one: one["metadata"]["name"] == "ours")
+    assert kept["spec"] == {"type": "ClusterIP", "clusterIP": "10.0.0.9"}
+    assert not {"labels", "annotations"} & {*kept["metadata"]}
+    assert mine["spec"] == {"ports": [1]}
+
+
 def test_our_own_pods_are_kept_whole_but_for_the_managed_fields() -> None:
     pod = build.engine_pod("a")
     pod["metadata"]["managedFields"] = [{"manager": "kubelet"}]

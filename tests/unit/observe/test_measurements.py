@@ -214,6 +214,12 @@ QUERIES = {
     "cache_tokens": 'min by (namespace, pool) (sglang:max_total_num_tokens{pool!=""})',
     "hosted_latency_seconds": "sum by (pool) (rate(comptroller_router_request_seconds_sum[480s])) / "
     "(sum by (pool) (rate(comptroller_router_request_seconds_count[480s])) > 0)",
+    "asked_by_tenant": "sum by (policy, route, tenant) (rate(comptroller_router_requests_total[480s]))",
+    "spent_apart": 'sum by (policy, scope, name) (comptroller_router_budget_spent_usd{sharing="process"})',
+    "counted_apart": 'count by (policy, scope, name) (comptroller_router_budget_spent_usd{sharing="process"})',
+    "spent_together": 'max by (policy, scope, name) (comptroller_router_budget_spent_usd{sharing="redis"})',
+    "budget_resets": "max by (policy, scope, name) (comptroller_router_budget_reset_timestamp_seconds)",
+    "redis_answers": "min by (policy) (comptroller_router_budget_shared)",
 }
 
 

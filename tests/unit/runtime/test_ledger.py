@@ -18,8 +18,8 @@ from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.reconcile.policy import reconcile_policy
 from comptroller.runtime.remember import last_number
 from comptroller.runtime.server import serve
-from tests.unit.runtime.test_loop import Metrology
-from tests.unit.runtime.test_loop import World as Rounds
+from tests.unit.runtime.world import Metrology
+from tests.unit.runtime.world import World as Rounds
 
 
 class Priced(Metrology):

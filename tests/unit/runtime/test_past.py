@@ -16,8 +16,8 @@ from comptroller.observe.prometheus import History
 from comptroller.runtime import past as module
 from comptroller.runtime.clock import now_seconds
 from comptroller.runtime.past import ATTEMPTS, Past
-from tests.unit.runtime.test_loop import World
 from tests.unit.runtime.test_reconcile import reconcile, status
+from tests.unit.runtime.world import World
 
 NOW = 1_795_327_200.0
 

@@ -11,7 +11,7 @@ from comptroller.runtime.reconcile.context import NotYetError
 from comptroller.runtime.reconcile.policy import reconcile_policy
 from comptroller.runtime.reconcile.pool import reconcile_pool
 from tests.unit.kube import build
-from tests.unit.runtime.test_loop import World
+from tests.unit.runtime.world import World
 
 POOL, API, POLICY = ("ai", "big"), ("ai", "api"), ("ai", "research")
 

@@ -17,8 +17,8 @@ from comptroller.api.routingpolicy import RoutingPolicySpec
 from comptroller.kube.resources import KubeDict
 from comptroller.runtime.reconcile.steady import is_blind
 from tests.unit.kube import build
-from tests.unit.runtime.test_loop import World
 from tests.unit.runtime.test_reconcile import conditions, edited, reconcile, status
+from tests.unit.runtime.world import World
 
 ONLY_HERE = {"perimeters": ["onPremises"]}
 OPEN, RESTRICTED = "research-router", "research-router-restricted"

@@ -11,7 +11,7 @@ from tests.unit.runtime.warmup_cluster import AT_50, FAILED, HOLD, OPEN, WARM, C
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return Cluster(monkeypatch)
+    return Cluster(monkeypatch.setattr)
 
 
 async def test_a_replica_waits_for_its_run_and_is_warm_after_it_also_when_the_job_is_gone(cluster: Cluster) -> None:

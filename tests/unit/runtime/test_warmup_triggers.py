@@ -20,7 +20,7 @@ SECRET = {"prefixes": [{"name": "rules", "system": {"secretKeyRef": {"name": "pr
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return Cluster(monkeypatch)
+    return Cluster(monkeypatch.setattr)
 
 
 async def warmed(cluster: Cluster, **spec: Any) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 from comptroller.kube.resources import BY_KIND, KubeDict, Resource
 from comptroller.observe.replicas import WARM_CONDITION, condition_of
@@ -14,7 +12,7 @@ from comptroller.runtime.reconcile import context as clock
 from comptroller.runtime.reconcile.warmup import reconcile_warmup
 from comptroller.runtime.reconcile.warmup_record import read_record
 from tests.unit.kube import build
-from tests.unit.runtime.test_loop import World
+from tests.unit.runtime.world import World
 
 PREFIX = {"name": "rules", "tokens": 900, "cold_ms": 400, "warm_ms": 40, "hit_ratio": 0.98}
 WARM = {"warm": True, "prefixes": [PREFIX]}
@@ -27,8 +25,9 @@ AT_50 = int(build.BORN_SECONDS) + 50
 class Cluster:
     """One replica `big-0` of pool `big`, and warm-ups of it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.world, self._patch_clock = World(), monkeypatch.setattr
+    def __init__(self, patch: Callable[[object, str, object], None]) -> None:
+        """`patch` sets an attribute, for as long as the cluster is needed."""
+        self.world, self._patch_clock = World(), patch
         self.now(60)
         self.api = self.world.api
         api: Any = self.api
@@ -52,13 +51,13 @@ class Cluster:
 
     def replica(self, **how: Any) -> None:
         """The replica's pod as kubelet tells of it; the condition that is ours stays."""
-        self._replica("big-0", **how)
+        self.put_replica("big-0", **how)
 
     def second_replica(self, **how: Any) -> None:
         """Another one."""
-        self._replica("big-1", **{"ready": False} | how)
+        self.put_replica("big-1", **{"ready": False} | how)
 
-    def _replica(
+    def put_replica(
         self,
         name: str,
         *,

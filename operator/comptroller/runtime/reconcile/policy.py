@@ -24,6 +24,7 @@ from comptroller.render.owner import owner_reference
 from comptroller.render.policy import policy_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
 from comptroller.render.router.plan import RouterPlan
+from comptroller.runtime.budgets import tell_budgets
 from comptroller.runtime.reconcile.case import open_case, tell_stalled
 from comptroller.runtime.reconcile.conditions import paused
 from comptroller.runtime.reconcile.context import Context
@@ -59,6 +60,7 @@ async def reconcile_policy(context: Context, key: ObjectKey) -> None:
         return
     status = policy_status(context, live, spec, plans, picture)
     await tell(context, live, {"observedGeneration": case.generation, **status})
+    await tell_budgets(context, live, status)
 
 
 async def _narrow(context: Context, live: KubeDict, spec: RoutingPolicySpec | None, picture: Picture) -> None:

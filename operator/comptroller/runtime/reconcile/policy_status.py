@@ -17,6 +17,8 @@ from comptroller.render.router.build import unreachable_backends
 from comptroller.render.router.caches import lives_of
 from comptroller.render.router.evaluation import never_running
 from comptroller.render.router.plan import RouterPlan
+from comptroller.runtime.budgets import Counted, share_spent, sharing_condition, statuses
+from comptroller.runtime.gather import settled_routers
 from comptroller.runtime.judgements import Judgements
 from comptroller.runtime.reconcile.conditions import (
     honoured,
@@ -62,6 +64,9 @@ def policy_status(
     ready = not waiting and bool(plans or routers_of(context, live))
     unknown = [text for key, text in picture.decision.unknowns.items() if key.startswith(f"{policy}/") or key == policy]
     reason = Reason.ROUTED if ready else Reason.ROUTER_STARTING
+    routers = settled_routers(context.store, picture.at_seconds - context.settings.prometheus.rate_window_seconds)
+    counted = Counted(policy, spec, picture.measured, routers, context.settings.router.redis, picture.at_seconds)
+    budgets = statuses(counted)
     totals = _totals(policy, len(spec.routes), picture, context.settings.baseline.pool)
     message = (
         f"{len(spec.routes)} routes are answered; {totals['inside']} inside."
@@ -69,16 +74,17 @@ def policy_status(
         else f"Router {', '.join(waiting) or name} is not available yet."
     )
     return {
-        "totals": totals,
+        "totals": without_none({**totals, "budget": share_spent(budgets.get("spending"))}),
         **({"endpoints": reached} if reached else {}),
         "routes": routes,
-        "tenants": [{"name": tenant.name} for tenant in spec.tenants],
+        **budgets,
         "alternatives": alternatives(picture.decision),
         "decisions": context.state.history.get(policy, [])[:10],
         "conditions": [
             *progressing(ready, not ready, reason, message, generation),
             metrics_condition(unknown[0] if unknown else None, generation),
             pause_condition(live, generation),
+            *sharing_condition(counted, generation),
             *honoured(
                 live["kind"],
                 spec,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from comptroller.allocation.decision import PoolTarget
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
 from comptroller.apply.objects import NameTakenError
-from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD, KubeDict, ObjectKey
+from comptroller.kube.resources import CHILDREN, DEPLOYMENT, MODEL_POOL, POD, SERVICE, KubeDict, ObjectKey
 from comptroller.observe.measurements import in_flight_of
 from comptroller.observe.replicas import Replica, replicas_of
 from comptroller.render.errors import RenderError
@@ -37,6 +38,8 @@ async def reconcile_pool(context: Context, key: ObjectKey) -> None:
         if target is None:
             return
         stalls = await _apply(context, live, spec, target, picture)
+    if case.stalls and spec is not None:
+        await _put_services_back(context, live, spec, case.stalls)
     if stalls or spec is None:
         await tell_stalled(context, case, stalls, _consequence(context, key))
         return
@@ -66,6 +69,17 @@ async def _apply(
             live, "DriftCorrected", "Apply", f"{child} was edited by somebody else and was put back.", micro, "Warning"
         )
     return ()
+
+
+async def _put_services_back(context: Context, live: KubeDict, spec: ModelPoolSpec, stalls: Sequence[Stall]) -> None:
+    """A pool whose name leads elsewhere gets its own Services back, as far as they are its own; nothing else moves."""
+    if spec.local is None or paused(live) or any(one.reason is not Reason.ESCAPES_PERIMETER for one in stalls):
+        return
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+    children = pool_children(name, namespace, spec, owner_reference(live), context.settings, replicas=0, gated=False)
+    services = [one for one in children if one["kind"] == SERVICE.kind]
+    with suppress(NameTakenError):
+        await context.applier.converge(live, services, keep=tuple(resource.kind for resource in CHILDREN))
 
 
 async def _prefer_victims(context: Context, key: ObjectKey, wanted: int, picture: Picture) -> None:

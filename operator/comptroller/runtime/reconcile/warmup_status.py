@@ -81,7 +81,8 @@ def _verdict(runs: Sequence[Run], failed: Sequence[Run], problems: list[str], wa
 
 
 def _asides(spec: CacheWarmupSpec, runs: Sequence[Run], left_out: int, now_seconds: float) -> str:
-    text = f" {left_out} prefixes are left out for lack of room (status.caches)." if left_out else ""
+    number = "1 prefix is" if left_out == 1 else f"{left_out} prefixes are"
+    text = f" {number} left out for lack of room (status.caches)." if left_out else ""
     if any(run.missed for run in runs):
         cron = parse_cron(spec.triggers.schedule or "", spec.triggers.time_zone)
         at = _local(cron.last_until(now_seconds) or 0.0, spec.triggers.time_zone)
