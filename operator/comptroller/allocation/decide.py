@@ -9,6 +9,7 @@ from comptroller.allocation.cases import sizing_cases
 from comptroller.allocation.decision import Alternative, Decision, Rung
 from comptroller.allocation.explain_pools import hosted_use, pool_target
 from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
+from comptroller.allocation.grouping import grouped
 from comptroller.allocation.limits import Bounds, gpus_held
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
@@ -45,14 +46,17 @@ def decide(snapshot: Snapshot) -> Decision:
     foreseen = full if snapshot.outlook.probabilities else problem
     rates = sizing_rates(foreseen, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
-    fleet = Fleet(problem, snapshot.gpus, snapshot.rules, rates, sizing_cases(snapshot, problem, rates, _bounds(firm)))
+    groups = grouped(problem, rates)
+    asked = groups.rates(rates)
+    cases = sizing_cases(groups.snapshot(snapshot, rates), groups.problem, asked, _bounds(firm))
+    fleet = Fleet(groups.problem, snapshot.gpus, snapshot.rules, asked, cases)
     shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
     gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
     wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap)
     # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
     floors, below = delayed(snapshot, problem, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
-    sized = _settled(fleet, holds, wanted, gap)
+    sized = groups.plan_of_routes(_settled(fleet, holds, wanted, gap), rates)
     if holds != firm:  # GPUs that wait for the delay are taken: what one more is worth here, now
         shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
@@ -69,7 +73,7 @@ def decide(snapshot: Snapshot) -> Decision:
     if last != dict(sized.replicas):
         stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
     outcome = Outcome(
-        snapshot, problem, full, holds, wanted, sized, now, steady, stay, serving,
+        snapshot, problem, full, holds, groups.plan_of_routes(wanted, rates), sized, now, steady, stay, serving,
         usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
         gpus_held(problem, sized.replicas),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from comptroller.allocation.branching import branch_and_bound
 from comptroller.allocation.cases import Case
 from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
+from comptroller.allocation.grouping import grouped
 from comptroller.allocation.limits import Bounds, group_of, inventory_limits
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
@@ -122,10 +123,11 @@ def routed_plan(
 ) -> Plan:
     """The best routing for given replicas, a linear programme; greedy if even that fails."""
     fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
-    programme = build_programme(problem, (Case(1.0, rates),), fixed, gpus, rules)
+    groups = grouped(problem, rates)
+    programme = build_programme(groups.problem, (Case(1.0, groups.rates(rates)),), fixed, gpus, rules)
     solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     if solved is not None:
-        plan = read_plan(programme, solved, "routing-lp")
+        plan = groups.plan_of_routes(read_plan(programme, solved, "routing-lp"), rates)
         if not flaws(problem, rates, fixed, gpus, plan):
             return plan
     return greedy_plan(problem, rates, fixed, gpus)
