@@ -30,7 +30,7 @@ from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
 from comptroller.allocation.programme import build_programme
 from comptroller.allocation.snapshot import Snapshot
-from comptroller.allocation.solve import RELATIVE_GAP, Fleet, run, shadow_prices, sized_plan
+from comptroller.allocation.solve import RELATIVE_GAP, Fleet, relaxation, run, sized_plan
 from comptroller.allocation.stabilise import firm_holds, within_inventory
 from tests.unit.allocation.build import planned_state
 
@@ -168,8 +168,8 @@ def compare(size: str, seed: int, load: float) -> Instance:
     rates = sizing_rates(problem, peak_rates(problem))
     bounds = {k: h.bounds for k, h in within_inventory(world, problem, firm_holds(world, problem)).items()}
     whole = Fleet(problem, world.gpus, world.rules, rates, (Case(1.0, rates),))
-    _, relaxed, _ = shadow_prices(whole, bounds)
-    best = sized_plan(whole, bounds, absolute_gap_usd=RELATIVE_GAP * max(relaxed, 0.0))
+    relaxed = relaxation(whole, bounds)
+    best = sized_plan(whole, bounds, absolute_gap_usd=RELATIVE_GAP * max(relaxed.usd, 0.0), relaxed=relaxed.replicas)
     greedy = greedy_plan(problem, rates, bounds, world.gpus)
     return Instance(
         size,

@@ -21,8 +21,8 @@ from comptroller.allocation.solve import (
     RELATIVE_GAP,
     Fleet,
     expected_usd,
+    relaxation,
     routed_plan,
-    shadow_prices,
     sized_plan,
     told_plan,
 )
@@ -50,15 +50,16 @@ def decide(snapshot: Snapshot) -> Decision:
     asked = groups.rates(rates)
     cases = sizing_cases(groups.snapshot(snapshot, rates), groups.problem, asked, _bounds(firm))
     fleet = Fleet(groups.problem, snapshot.gpus, snapshot.rules, asked, cases)
-    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
-    gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
-    wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap)
+    relaxed = relaxation(fleet, _bounds(firm))
+    shadow_usd = relaxed.shadow_usd
+    gap = RELATIVE_GAP * max(relaxed.usd, 0.0)
+    wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap, relaxed=relaxed.replicas)
     # 4. Nothing goes down before fewer have sufficed for the whole delay; nothing moves that gains nothing.
     floors, below = delayed(snapshot, problem, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
     sized = groups.plan_of_routes(_settled(fleet, holds, wanted, gap), rates)
     if holds != firm:  # GPUs that wait for the delay are taken: what one more is worth here, now
-        shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
+        shadow_usd = relaxation(fleet, _bounds(holds)).shadow_usd
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
     asked = _asked_now(problem)
@@ -93,7 +94,7 @@ def decide(snapshot: Snapshot) -> Decision:
             Alternative("previous plan", outcome.stay_usd, sum(stay.shed.values())),
         ),
         unknowns=unknowns,
-        solve_seconds=shadow_seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds,
+        solve_seconds=relaxed.seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds,
         usd_per_hour_when_started=outcome.steady_usd,
     )
 
@@ -120,9 +121,9 @@ def _settled(fleet: Fleet, holds: Mapping[str, Hold], wanted: Plan, gap: float) 
             key: replace(bound, low=min(last[key], raised[key]), high=max(raised[key], bound.low))
             for key, bound in bounds.items()
         }
-        plan = sized_plan(fleet, part, absolute_gap_usd=gap)
+        plan = sized_plan(fleet, part, absolute_gap_usd=gap, relaxed=wanted.replicas)
     else:
-        plan = sized_plan(fleet, bounds, absolute_gap_usd=gap)
+        plan = sized_plan(fleet, bounds, absolute_gap_usd=gap, relaxed=wanted.replicas)
     if last == dict(plan.replicas) or plan.rung == "greedy" or not fits(fleet.problem, fleet.gpus, last, bounds):
         return plan
     worth_it = gap if len(bounds) > EXACT_BELOW else 1e-9  # what the solver left open is no reason to move
