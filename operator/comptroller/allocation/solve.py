@@ -102,9 +102,14 @@ def sized_plan(
 
 
 def _before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> dict[str, int]:
-    """Replicas as before, clipped to the bounds; where the GPUs no longer suffice, without those that do not fit, from
-    the pools that hold most above their lower bound."""
-    counts = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    """Replicas as before, clipped to the bounds and to the GPUs."""
+    return _fitting(fleet, bounds, {key: bound.base for key, bound in bounds.items()})
+
+
+def _fitting(fleet: Fleet, bounds: Mapping[str, Bounds], replicas: Mapping[str, int]) -> dict[str, int]:
+    """The same within the bounds; where the GPUs do not suffice, without those that do not fit, from the pools that
+    hold most above their lower bound."""
+    counts = {key: min(max(replicas[key], bound.low), bound.high) for key, bound in bounds.items()}
     sizes = {key: pool.gpus_per_replica for key, pool in fleet.problem.local.items()}
     for group, limit in inventory_limits(fleet.problem, bounds, fleet.gpus).items():
         members = sorted(key for key, pool in fleet.problem.local.items() if group_of(pool) == group)
@@ -126,7 +131,7 @@ def _start(fleet: Fleet, bounds: Mapping[str, Bounds], relaxed: Mapping[str, flo
 def rounded(fleet: Fleet, bounds: Mapping[str, Bounds], wanted: Mapping[str, float]) -> dict[str, int]:
     """Whole replicas for fractions of them: rounded down, then up in order of the fraction, while GPUs are left and
     more than `WORTH_A_REPLICA` of one is wanted."""
-    counts = {key: min(max(math.floor(wanted[key] + 1e-6), bounds[key].low), bounds[key].high) for key in bounds}
+    counts = _fitting(fleet, bounds, {key: math.floor(wanted[key] + 1e-6) for key in bounds})
     held = gpus_held(fleet.problem, counts)
     limits = inventory_limits(fleet.problem, bounds, fleet.gpus)
     for key in sorted(bounds, key=lambda one: (counts[one] - wanted[one], one)):
