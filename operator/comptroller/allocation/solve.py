@@ -22,6 +22,7 @@ from comptroller.allocation.snapshot import Measurement, Rules
 from comptroller.allocation.validate import flaws, replica_flaws
 
 EXACT_BELOW = 24  # integers; up to here the optimum is proved
+EXACT_COLUMNS = 8_000  # of all cases; beyond, a proof takes longer than a decision may
 RELATIVE_GAP = 0.01
 WORTH_A_REPLICA = 0.1  # of one: less is answered elsewhere
 SMALLEST_GAP_USD = 1e-7  # per hour
@@ -85,7 +86,7 @@ def sized_plan(
     limit = fleet.rules.solver_time_limit_seconds / SIZINGS
     if all(pool.previous is None for pool in fleet.problem.local.values()):
         limit *= FIRST_FACTOR
-    if len(programme.integer) > EXACT_BELOW:
+    if len(programme.integer) > EXACT_BELOW or len(programme.costs) > EXACT_COLUMNS:
         start = _start(fleet, bounds, relaxed)
         values = None if start is None else start.values
         solved = run(programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=values)
