@@ -104,5 +104,10 @@ class Estimates:
         return deployment, passed.prompt.prefix or passed.prompt.session
 
 
+def tells_at_once(model: str | None) -> bool:
+    """Whether the first event of a stream tells what the prompt was: Anthropic's does. By LiteLLM's name of a model."""
+    return model is not None and (model.startswith("anthropic/") or "/claude" in model)
+
+
 ESTIMATES = Estimates()
 """Those of this process."""

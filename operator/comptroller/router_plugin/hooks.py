@@ -14,9 +14,9 @@ from . import metrics, watching_metrics
 from .caches import takes_marks, without_marks
 from .charge import CHARGE, learn
 from .config import pool_of
-from .estimates import ESTIMATES, Passed
+from .estimates import ESTIMATES, Passed, tells_at_once
 from .prompt import PROMPT
-from .tokens import Tokens, told
+from .tokens import Tokens
 from .watchers import role_and_route
 
 
@@ -77,7 +77,9 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         if passed is not None:
             cache = live.caches.get(deployment)
             keyed = cache is not None and cache.key is not None
-            tokens = ESTIMATES.settled(deployment, passed, tokens, told=told(usage), keyed=keyed)
+            tokens = ESTIMATES.settled(
+                deployment, passed, tokens, told=tells_at_once(live.model_of(deployment)), keyed=keyed
+            )
         pool, (role, route) = pool_of(deployment), role_and_route(deployment.rpartition("/")[2])
         purpose = watching_metrics.purpose_of(role, tenant)
         for kind, number in tokens.by_kind().items():

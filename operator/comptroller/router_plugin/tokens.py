@@ -89,12 +89,6 @@ class Tokens:
         }
 
 
-def told(usage: Any) -> bool:
-    """Whether the prompt's tokens are the provider's own figure although the answer ended early. Anthropic's first
-    event tells them; what LiteLLM counts itself has no word of what was written to a cache."""
-    return any(_field(usage, name) is not None for name in ("cache_read_input_tokens", "cache_creation_input_tokens"))
-
-
 def _number(thing: Any, name: str, otherwise: Any) -> int:
     value = _field(thing, name)
     value = otherwise if value is None else value
