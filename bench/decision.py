@@ -18,11 +18,10 @@ from typing import Any
 
 from bench.conditions import ROOT
 from bench.decision_fleets import LOADS, drifted, fleet
+from bench.decision_scale import LARGE, measure_large
+from bench.decision_timing import TICK_SECONDS, forget, timed
 from bench.report import Report, Table, middle
-from comptroller.allocation import capacity
 from comptroller.allocation.cases import Case
-from comptroller.allocation.decide import decide
-from comptroller.allocation.decision import Decision
 from comptroller.allocation.greedy import greedy_plan
 from comptroller.allocation.limits import Bounds
 from comptroller.allocation.measured import cleaned
@@ -31,13 +30,12 @@ from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem, peak_rates, prepare, sizing_rates
 from comptroller.allocation.programme import build_programme
 from comptroller.allocation.snapshot import Snapshot
-from comptroller.allocation.solve import RELATIVE_GAP, Fleet, run, shadow_prices, sized_plan
+from comptroller.allocation.solve import RELATIVE_GAP, Fleet, relaxation, run, sized_plan
 from comptroller.allocation.stabilise import firm_holds, within_inventory
 from tests.unit.allocation.build import planned_state
 
 SIZES = {"demo": 20, "10x10": 20, "10x50": 10, "100x100": 2}  # -> seeds for the comparison, each at three loads
 MOST_RUNS = {"100x100": 3}  # each takes some ten seconds
-TICK_SECONDS = 15.0
 TIE_PERCENT = 0.1
 ALIKE = 1e-4  # of the demand: so much more may be left unanswered or below the quality asked for
 
@@ -86,9 +84,9 @@ class Instance:
         return 100.0 * (self.greedy.usd + self.dearest_usd * self.greedy.missing - best) / max(abs(best), 1e-9)
 
 
-def measure(sizes: Mapping[str, int] = SIZES, seed: int = 1, runs: int = 5) -> Report:
+def measure(sizes: Mapping[str, int] = SIZES, seed: int = 1, runs: int = 5, large: Mapping[str, int] = LARGE) -> Report:
     """Times in processes of their own; the comparison here."""
-    timed = {
+    measured = {
         size: [_in_a_fresh_process(size, seed + one) for one in range(min(runs, MOST_RUNS.get(size, runs)))]
         for size in sizes
     }
@@ -108,18 +106,20 @@ def measure(sizes: Mapping[str, int] = SIZES, seed: int = 1, runs: int = 5) -> R
                 middle((one["imports_ms"] for one in found), 0),
                 _counted([rung for one in found for rung in one["rungs"]]),
             )
-            for size, found in timed.items()
+            for size, found in measured.items()
         ),
         (
             f"At most {runs} processes per size, three decisions each; loads 0.6, 1 and 1.5 in turn.",
             "Rungs: how many decisions each rung of the ladder made.",
         ),
     )
+    table, ticks = measure_large(large, seed)
     values = {
-        "cost": timed,
+        "cost": measured,
+        "large": ticks,
         "worth": {size: [asdict(one) for one in found] for size, found in compared.items()},
     }
-    return Report("decision", (cost, _worth(compared)), values)
+    return Report("decision", (cost, table, _worth(compared)), values)
 
 
 def _worth(compared: Mapping[str, list[Instance]]) -> Table:
@@ -168,8 +168,8 @@ def compare(size: str, seed: int, load: float) -> Instance:
     rates = sizing_rates(problem, peak_rates(problem))
     bounds = {k: h.bounds for k, h in within_inventory(world, problem, firm_holds(world, problem)).items()}
     whole = Fleet(problem, world.gpus, world.rules, rates, (Case(1.0, rates),))
-    _, relaxed, _ = shadow_prices(whole, bounds)
-    best = sized_plan(whole, bounds, absolute_gap_usd=RELATIVE_GAP * max(relaxed, 0.0))
+    relaxed = relaxation(whole, bounds)
+    best = sized_plan(whole, bounds, absolute_gap_usd=RELATIVE_GAP * max(relaxed.usd, 0.0), relaxed=relaxed.replicas)
     greedy = greedy_plan(problem, rates, bounds, world.gpus)
     return Instance(
         size,
@@ -224,12 +224,12 @@ def three_decisions(size: str, seed: int) -> dict[str, Any]:
     """Three decisions in a row, in a process that has made none before."""
     imports_ms = 1000.0 * time.process_time()
     world = fleet(size, seed, LOADS[seed % len(LOADS)])
-    _forget()
-    first, cold_ms = _timed(world)
+    forget()
+    first, cold_ms = timed(world)
     world = drifted(planned_state(world, first, ready=True, after_seconds=TICK_SECONDS), seed, shapes=False)
-    second, next_ms = _timed(world)
+    second, next_ms = timed(world)
     world = drifted(planned_state(world, second, ready=True, after_seconds=TICK_SECONDS), seed, shapes=True)
-    third, new_shapes_ms = _timed(world)
+    third, new_shapes_ms = timed(world)
     return {
         "size": size,
         "seed": seed,
@@ -239,19 +239,6 @@ def three_decisions(size: str, seed: int) -> dict[str, Any]:
         "new_shapes_ms": new_shapes_ms,
         "rungs": [first.rung, second.rung, third.rung],
     }
-
-
-def _forget() -> None:
-    """Making the fleet has asked for capacities: the first decision must not find them."""
-    for value in vars(capacity).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
-
-
-def _timed(world: Snapshot) -> tuple[Decision, float]:
-    begun = time.process_time()
-    decision = decide(world)
-    return decision, 1000.0 * (time.process_time() - begun)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,18 @@ from tests.unit.allocation.build import demand, hosted, local, route, snapshot
 LOADS = (0.6, 1.0, 1.5)  # GPUs that the demand would need over the GPUs that there are
 GPU_CLASSES = 4
 GPUS_PER_POOL = 2.0
+KINDS_PER_POLICY = 6
 
 
 def fleet(size: str, seed: int, load: float) -> Snapshot:
-    """`demo`, or `POOLSxROUTES`: a tenth of the pools, at least two, are hosted. Equal arguments, equal fleet."""
+    """`demo`, `POOLSxROUTES`, or `POOLSxROUTES in POLICIES`: a tenth of the pools, at least two, are hosted. Equal
+    arguments, equal fleet. Without policies every route names pools of its own choice."""
     draw = random.Random(f"{size}/{seed}")  # noqa: S311 - wanted: the same numbers every time
     if size == "demo":
         return _loaded(_demo(draw), load)
-    pools, routes = (int(one) for one in size.split("x"))
-    return _loaded(_random(draw, pools, routes), load)
+    counts, _, policies = size.partition(" in ")
+    pools, routes = (int(one) for one in counts.split("x"))
+    return _loaded(_in_policies(draw, pools, routes, int(policies)) if policies else _random(draw, pools, routes), load)
 
 
 def drifted(world: Snapshot, seed: int, *, shapes: bool) -> Snapshot:
@@ -81,7 +84,41 @@ def _random(draw: random.Random, pools: int, routes: int) -> Snapshot:
     outside = max(2, pools // 10)
     own = [_own(draw, number) for number in range(pools - outside)]
     apis = [_api(draw, number) for number in range(outside)]
-    asked = [_random_route(draw, number, own, apis) for number in range(routes)]
+    return _with_gpus(own, apis, [_random_route(draw, number, own, apis) for number in range(routes)])
+
+
+def _in_policies(draw: random.Random, pools: int, routes: int, policies: int) -> Snapshot:
+    """Each policy has pools of its own, two APIs, and a few kinds of routes whose requests differ in length by some
+    tens of per cent; one kind in three may also use a pool that several policies share. Nodes hold eight GPUs."""
+    outside = max(2, pools // 10)
+    own = [_own(draw, number) for number in range(pools - outside)]
+    apis = [_api(draw, number) for number in range(outside)]
+    shared, owned = own[: max(1, len(own) // 50)], own[max(1, len(own) // 50) :]
+    asked = []
+    for policy in range(policies):
+        mine = owned[policy::policies]
+        out = draw.sample(apis, 2)
+        kinds = []
+        for _ in range(KINDS_PER_POLICY):
+            some = draw.sample(mine, min(len(mine), draw.randint(2, 4)))
+            some += [draw.choice(shared)] if draw.random() < 1 / 3 else []
+            kinds.append(_random_route(draw, 0, some, out))
+        asked += [_of_kind(draw, draw.choice(kinds), f"p{policy:03}", n) for n in range(routes // policies)]
+    world = _with_gpus(own, apis, asked)
+    return replace(world, gpus_per_node=dict.fromkeys(world.gpus, 8.0))
+
+
+def _of_kind(draw: random.Random, kind: Route, policy: str, number: int) -> Route:
+    tokens = {
+        "input_tokens": kind.demand.input_tokens * draw.lognormvariate(0, 0.3),
+        "output_tokens": kind.demand.output_tokens * draw.lognormvariate(0, 0.3),
+    }
+    asked = demand(draw.lognormvariate(0, 1), **tokens)
+    name = f"r{number:03}"
+    return replace(kind, key=f"ai/{policy}/{name}", name=name, policy=f"ai/{policy}", demand=asked)
+
+
+def _with_gpus(own: list[LocalPool], apis: list[HostedPool], asked: list[Route]) -> Snapshot:
     world = snapshot(*own, *apis, *asked)
     taken = dict.fromkeys(world.gpus, 0.0)
     for pool in own:

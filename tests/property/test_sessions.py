@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.router_plugin.sessions import MARGIN, Sessions, Shares, order
@@ -14,6 +14,9 @@ BACKENDS = ("ai/one/chat", "ai/two/chat", "ai/api/chat", "ai/eu/chat")
 WEIGHTS = st.lists(st.integers(1, 1000), min_size=2, max_size=4).map(
     lambda found: dict(zip(BACKENDS, map(float, found), strict=False))
 )
+
+
+some = settings(deadline=None, max_examples=40)
 
 
 def sessions(number: int, seed: int = 0) -> list[bytes]:
@@ -29,16 +32,18 @@ def planned(weights: dict[str, float]) -> dict[str, float]:
     return {one: weight / sum(weights.values()) for one, weight in weights.items()}
 
 
+@some
 @given(WEIGHTS, st.integers(0, 9))
 def test_many_sessions_meet_the_plan_and_stay_where_they_are(weights: dict[str, float], seed: int) -> None:
     homes = [order(one, weights)[0] for one in sessions(3000, seed)]
 
     for backend, share in planned(weights).items():
         deviation = (share * (1 - share) / 3000) ** 0.5
-        assert shares_of(homes, weights)[backend] == pytest.approx(share, abs=5 * deviation + 1e-9)
+        assert shares_of(homes, weights)[backend] == pytest.approx(share, abs=6 * deviation + 0.002)
     assert homes == [order(one, weights)[0] for one in sessions(3000, seed)]
 
 
+@some
 @given(WEIGHTS, st.integers(1, 40), st.integers(0, 9))
 def test_few_sessions_meet_the_plan_as_well(weights: dict[str, float], number: int, seed: int) -> None:
     """One session too: what is above its share and the margin goes to the next one."""
@@ -51,6 +56,7 @@ def test_few_sessions_meet_the_plan_as_well(weights: dict[str, float], number: i
         assert chosen.count(backend) / 1500 <= share + MARGIN + 2 / 1500 + 0.01
 
 
+@some
 @given(WEIGHTS, st.sampled_from(BACKENDS[:2]), st.integers(0, 9))
 def test_a_share_that_grows_by_a_twentieth_moves_that_many_sessions_and_only_there(
     weights: dict[str, float], growing: str, seed: int
@@ -66,9 +72,10 @@ def test_a_share_that_grows_by_a_twentieth_moves_that_many_sessions_and_only_the
     ]
 
     assert {to for _, to in moved} <= {growing}
-    assert len(moved) / 2000 <= 0.05 + 5 * (0.05 * 0.95 / 2000) ** 0.5
+    assert len(moved) / 2000 <= 0.05 + 6 * (0.05 * 0.95 / 2000) ** 0.5
 
 
+@some
 @given(WEIGHTS, st.integers(0, 9))
 def test_sessions_of_a_backend_that_fails_spread_and_all_others_stay(weights: dict[str, float], seed: int) -> None:
     shares, lost = Shares(weights), next(iter(weights))

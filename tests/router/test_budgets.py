@@ -198,8 +198,8 @@ def test_a_killed_container_goes_on_with_what_was_spent(tmp_path: Path, upstream
     with running(tmp_path, plan, KEYS, KEY) as router:
         wait_until_ready(router)
         spend(router, 2)
-        until = time.monotonic() + 10
-        while f'"own": {router.metrics()[spent()]!r}' not in (tmp_path / "spending.json").read_text():
+        until, file = time.monotonic() + 10, tmp_path / "spending.json"
+        while not file.exists() or f'"own": {router.metrics()[spent()]!r}' not in file.read_text():
             assert time.monotonic() < until, "the file is behind"
             time.sleep(0.2)
         router.process.kill()

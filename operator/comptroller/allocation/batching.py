@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,7 @@ class ReplicaSpeed:
         return np.clip(root**2, 1.0, self.places)
 
 
+@lru_cache(maxsize=32768)  # one decision asks several times for each of its pairs
 def speed_of(profile: Profile, input_tokens: float, output_tokens: float) -> ReplicaSpeed:
     tokens_in, tokens_out = _three_digits(max(input_tokens, 0.0)), _three_digits(max(output_tokens, 1.0))
     alpha, beta, gamma = max(profile.alpha_ms, 1e-6), max(profile.beta_ms, 0.0), max(profile.gamma_ms, 0.0)

@@ -9,6 +9,7 @@ from comptroller.allocation.cases import sizing_cases
 from comptroller.allocation.decision import Alternative, Decision, Rung
 from comptroller.allocation.explain_pools import hosted_use, pool_target
 from comptroller.allocation.explain_routes import SMALLEST_SHARE, route_plan
+from comptroller.allocation.grouping import grouped
 from comptroller.allocation.limits import Bounds, gpus_held
 from comptroller.allocation.measured import cleaned
 from comptroller.allocation.outcome import Outcome
@@ -20,8 +21,8 @@ from comptroller.allocation.solve import (
     RELATIVE_GAP,
     Fleet,
     expected_usd,
+    relaxation,
     routed_plan,
-    shadow_prices,
     sized_plan,
     told_plan,
 )
@@ -46,18 +47,22 @@ def decide(snapshot: Snapshot) -> Decision:
     foreseen = full if snapshot.outlook.probabilities else problem
     rates = sizing_rates(foreseen, peak_rates(problem))
     firm = within_inventory(snapshot, problem, firm_holds(snapshot, problem))
-    fleet = Fleet(problem, snapshot.gpus, snapshot.rules, rates, sizing_cases(snapshot, problem, rates, _bounds(firm)))
-    shadow_usd, relaxed_usd, shadow_seconds = shadow_prices(fleet, _bounds(firm))
-    gap = RELATIVE_GAP * max(relaxed_usd, 0.0)
-    wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap)
+    groups = grouped(problem, rates)
+    asked = groups.rates(rates)
+    cases = sizing_cases(groups.snapshot(snapshot, rates), groups.problem, asked, _bounds(firm))
+    fleet = Fleet(groups.problem, snapshot.gpus, snapshot.rules, asked, cases)
+    relaxed = relaxation(fleet, _bounds(firm))
+    shadow_usd = relaxed.shadow_usd
+    gap = RELATIVE_GAP * max(relaxed.usd, 0.0)
+    wanted = sized_plan(fleet, _bounds(firm), absolute_gap_usd=gap, relaxed=relaxed.replicas)
     # 4. Nothing turns back before that pays for its start-ups, nor goes down before fewer have sufficed for the whole
     # delay; nothing moves that gains nothing.
-    firm, wanted, turning = _steadied(fleet, snapshot, firm, wanted, gap)
+    firm, wanted, turning = _steadied(fleet, snapshot, firm, wanted, gap, relaxed.replicas)
     floors, below = delayed(snapshot, problem, wanted.replicas, firm)
     holds = within_inventory(snapshot, problem, floors)
-    sized = _settled(fleet, holds, wanted, gap)
+    sized = groups.plan_of_routes(_settled(fleet, holds, wanted, gap), rates)
     if holds != firm:  # GPUs that wait for the delay are taken: what one more is worth here, now
-        shadow_usd, _, _ = shadow_prices(fleet, _bounds(holds))
+        shadow_usd = relaxation(fleet, _bounds(holds)).shadow_usd
     # 5. Route what is asked now to the replicas that serve now and stay. Spill bridges what is starting.
     serving = {key: min(pool.serving, sized.replicas[key]) for key, pool in problem.local.items()}
     asked = _asked_now(problem)
@@ -72,7 +77,7 @@ def decide(snapshot: Snapshot) -> Decision:
     if last != dict(sized.replicas):
         stay = routed_plan(problem, measured, last, _bounds(holds), snapshot.gpus, snapshot.rules)
     outcome = Outcome(
-        snapshot, problem, full, holds, wanted, sized, now, steady, stay, serving,
+        snapshot, problem, full, holds, groups.plan_of_routes(wanted, rates), sized, now, steady, stay, serving,
         usd_per_hour(problem, steady), usd_per_hour(problem, stay), shadow_usd, unknowns,
         gpus_held(problem, sized.replicas),
     )  # fmt: skip
@@ -93,7 +98,7 @@ def decide(snapshot: Snapshot) -> Decision:
             Alternative("previous plan", outcome.stay_usd, sum(stay.shed.values())),
         ),
         unknowns=unknowns,
-        solve_seconds=shadow_seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds,
+        solve_seconds=relaxed.seconds + wanted.seconds + sized.seconds + now.seconds + steady.seconds,
         usd_per_hour_when_started=outcome.steady_usd,
     )
 
@@ -103,14 +108,19 @@ def _bounds(holds: Mapping[str, Hold]) -> dict[str, Bounds]:
 
 
 def _steadied(
-    fleet: Fleet, snapshot: Snapshot, firm: Mapping[str, Hold], wanted: Plan, gap: float
+    fleet: Fleet,
+    snapshot: Snapshot,
+    firm: Mapping[str, Hold],
+    wanted: Plan,
+    gap: float,
+    relaxed: Mapping[str, float],
 ) -> tuple[dict[str, Hold], Plan, Turning]:
     """The same without the moves back that have not paid yet."""
     turning = turning_back(snapshot, fleet.problem, wanted.replicas, firm)
     held = within_inventory(snapshot, fleet.problem, steadied(firm, turning, wanted.replicas))
     if not turning.waiting():
         return held, wanted, turning
-    straight = sized_plan(fleet, _bounds(held), absolute_gap_usd=gap)
+    straight = sized_plan(fleet, _bounds(held), absolute_gap_usd=gap, relaxed=relaxed)
     straight = replace(straight, seconds=wanted.seconds + straight.seconds)
     if wanted.rung != "milp" or straight.rung != "milp":
         return held, straight, turning
@@ -138,9 +148,9 @@ def _settled(fleet: Fleet, holds: Mapping[str, Hold], wanted: Plan, gap: float) 
             key: replace(bound, low=min(last[key], raised[key]), high=max(raised[key], bound.low))
             for key, bound in bounds.items()
         }
-        plan = sized_plan(fleet, part, absolute_gap_usd=gap)
+        plan = sized_plan(fleet, part, absolute_gap_usd=gap, relaxed=wanted.replicas)
     else:
-        plan = sized_plan(fleet, bounds, absolute_gap_usd=gap)
+        plan = sized_plan(fleet, bounds, absolute_gap_usd=gap, relaxed=wanted.replicas)
     if last == dict(plan.replicas) or plan.rung == "greedy" or not fits(fleet.problem, fleet.gpus, last, bounds):
         return plan
     worth_it = gap if len(bounds) > EXACT_BELOW else 1e-9  # what the solver left open is no reason to move

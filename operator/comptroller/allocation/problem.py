@@ -92,7 +92,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         if rate is None:
             held[key] = held_shares(pairs[key], snapshot.memory.shares.get(key, {}), local)
     budgets = allowances(snapshot, {key: _usd_outside(pairs[key], rates[key], shares) for key, shares in held.items()})
-    return Problem(local, hosted, routes, pairs, rates, held, _by_pool(pairs, [*local, *hosted]), budgets)
+    return Problem(local, hosted, routes, pairs, rates, held, by_pool(pairs, [*local, *hosted]), budgets)
 
 
 def _usd_outside(pairs: tuple[Pair, ...], rate: float, shares: Mapping[str, float]) -> float:
@@ -121,7 +121,8 @@ def allowances(snapshot: Snapshot, held_usd: Mapping[str, float] | None = None) 
     return tuple(found)
 
 
-def _by_pool(pairs: Mapping[str, tuple[Pair, ...]], pools: list[str]) -> dict[str, tuple[Pair, ...]]:
+def by_pool(pairs: Mapping[str, tuple[Pair, ...]], pools: list[str]) -> dict[str, tuple[Pair, ...]]:
+    """The same pairs by pool, of which each is named."""
     found: dict[str, list[Pair]] = {key: [] for key in sorted(pools)}
     for route in sorted(pairs):
         for pair in pairs[route]:
@@ -297,7 +298,7 @@ def kept_full(problem: Problem, shares: Mapping[str, Mapping[str, float]]) -> Pr
         key: tuple(_kept_full(problem, pair, batches[pair.pool], found) if pair.inside else pair for pair in found)
         for key, found in problem.pairs.items()
     }
-    return replace(problem, pairs=pairs, by_pool=_by_pool(pairs, list(problem.by_pool)))
+    return replace(problem, pairs=pairs, by_pool=by_pool(pairs, list(problem.by_pool)))
 
 
 def _batch(problem: Problem, pool: LocalPool, shares: Mapping[str, Mapping[str, float]]) -> FullBatch:
@@ -328,7 +329,10 @@ def _kept_full(problem: Problem, pair: Pair, batch: FullBatch, pairs: tuple[Pair
         alone = route_capacity(route, problem.local[pair.pool], math.sqrt(max(route.demand.dispersion, 1.0)))
         room = alone.full_requests_per_second / alone.requests_per_second
         speed, places = speed * room, places * room
-    return replace(pair, replicas=max(speed, SMALLEST_PART), places=places)
+    return Pair(
+        pair.route, pair.pool, pair.inside, pair.usd, pair.regret_usd, max(speed, SMALLEST_PART), pair.pass_rate,
+        pair.tokens, pair.latency_seconds, pair.usable, places, pair.reachable,
+    )  # fmt: skip
 
 
 def _regret(route: Route, pass_rate: float, latency_seconds: float) -> float:

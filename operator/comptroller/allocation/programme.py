@@ -96,11 +96,10 @@ def build_programme(
     """
     made = _Assembly()
     replicas = replica_columns(problem)
-    for key, pool in problem.local.items():
-        bound, move_usd = bounds[key], move_cost(pool, rules)
-        n = made.column(pool.idle_usd_per_replica_hour, bound.low, bound.high)
-        up, down = made.column(move_usd), made.column(move_usd)
-        made.row(float(bound.base), float(bound.base), [n, up, down], [1.0, -1.0, 1.0])
+    made.moves(
+        [bounds[key] for key in problem.local],
+        [(pool.idle_usd_per_replica_hour, move_cost(pool, rules)) for pool in problem.local.values()],
+    )
     inventory_rows = {}
     for group, limit in sorted(inventory_limits(problem, bounds, gpus).items()):
         members = [k for k, p in problem.local.items() if group_of(p) == group and p.gpus_per_replica > 0]
@@ -144,10 +143,17 @@ class _Assembly:
         self._row_uppers: list[Floats] = []
         self._entries: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = []
 
-    def column(self, cost: float, lower: float = 0.0, upper: float = INFINITY) -> int:
-        """Adds a column and returns its index."""
-        self._add_columns(np.array([cost]), np.array([lower]), np.array([upper]))
-        return self.width - 1
+    def moves(self, bounds: Sequence[Bounds], usd: Sequence[tuple[float, float]]) -> None:
+        """Adds n, up and down of every pool, with what a replica and a move cost, and n - up + dn = base."""
+        count = len(bounds)
+        base = np.array([float(bound.base) for bound in bounds])
+        lowers, uppers = np.zeros((count, 3)), np.full((count, 3), INFINITY)
+        lowers[:, 0] = [bound.low for bound in bounds]
+        uppers[:, 0] = [bound.high for bound in bounds]
+        costs = np.array([(idle, move, move) for idle, move in usd]).reshape(count, 3)
+        rows, columns = np.repeat(np.arange(count), 3), np.arange(3 * count)
+        self._add_columns(costs.ravel(), lowers.ravel(), uppers.ravel())
+        self._add_rows(base, base, rows, columns, np.tile([1.0, -1.0, 1.0], count))
 
     def row(self, lower: float, upper: float, columns: list[int], values: list[float]) -> None:
         """Adds a row."""

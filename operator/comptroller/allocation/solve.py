@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,8 @@ from comptroller.allocation.branching import branch_and_bound
 from comptroller.allocation.cases import Case
 from comptroller.allocation.decision import Rung
 from comptroller.allocation.greedy import greedy_plan
-from comptroller.allocation.limits import Bounds, group_of, inventory_limits
+from comptroller.allocation.grouping import grouped
+from comptroller.allocation.limits import Bounds, gpus_held, group_of, inventory_limits
 from comptroller.allocation.plan import Plan
 from comptroller.allocation.problem import Problem
 from comptroller.allocation.programme import Programme, build_programme
@@ -20,7 +22,9 @@ from comptroller.allocation.snapshot import Measurement, Rules
 from comptroller.allocation.validate import flaws, replica_flaws
 
 EXACT_BELOW = 24  # integers; up to here the optimum is proved
+EXACT_COLUMNS = 8_000  # of all cases; beyond, a proof takes longer than a decision may
 RELATIVE_GAP = 0.01
+WORTH_A_REPLICA = 0.1  # of one: less is answered elsewhere
 SMALLEST_GAP_USD = 1e-7  # per hour
 SIZINGS = 2  # mixed-integer programmes of one decision, which share its time limit
 FIRST_FACTOR = 5  # the first decision has no plan to begin from, and nobody waits for it yet
@@ -38,6 +42,17 @@ class Solved:
 
 
 @dataclass(frozen=True, slots=True)
+class Relaxation:
+    """The programme for fractions of replicas: what one more GPU would be worth, and what the plan costs, in US dollars
+    per hour; the solver's clock; the replicas."""
+
+    shadow_usd: Mapping[tuple[str, str], float]
+    usd: float
+    seconds: float
+    replicas: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """What all programmes of one decision have in common. `rates` is the demand that a sized plan is told for: what is
     asked now, with head-room for bursts; `cases` are what the replicas are chosen for."""
@@ -49,12 +64,20 @@ class Fleet:
     cases: Sequence[Case]
 
 
-def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: float) -> Plan:
+def sized_plan(
+    fleet: Fleet,
+    bounds: Mapping[str, Bounds],
+    *,
+    absolute_gap_usd: float,
+    relaxed: Mapping[str, float] | None = None,
+) -> Plan:
     """The best plan within the bounds: from the first rung whose plan the validator finds flawless.
 
     1. The programme, to a gap of `absolute_gap_usd` per hour (a relative gap would be meaningless once a shed penalty
        is in the objective), or to the optimum for small fleets. 2. Replicas as before, clipped to the bounds, and the
        routing programme. 3. Greedy.
+
+    `relaxed` are replicas, fractions of them too, near which a large fleet's plan may be found.
 
     In a large fleet the next decision may still find a better plan within the gap. That is no flapping: every move pays
     its move cost, so from decision to decision the same demand only ever costs less.
@@ -63,9 +86,11 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
     limit = fleet.rules.solver_time_limit_seconds / SIZINGS
     if all(pool.previous is None for pool in fleet.problem.local.values()):
         limit *= FIRST_FACTOR
-    if len(programme.integer) > EXACT_BELOW:
-        start = _as_before(fleet, bounds)
-        solved = run(programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=start)
+    if len(programme.integer) > EXACT_BELOW or len(programme.costs) > EXACT_COLUMNS:
+        start = _start(fleet, bounds, relaxed)
+        values = None if start is None else start.values
+        solved = run(programme, integer=True, absolute_gap_usd=absolute_gap_usd, time_limit_seconds=limit, start=values)
+        solved = solved or start  # where the time was too short even to look at it
     else:
         solved = run(programme, integer=True, time_limit_seconds=limit)
     if solved is not None:
@@ -78,9 +103,14 @@ def sized_plan(fleet: Fleet, bounds: Mapping[str, Bounds], *, absolute_gap_usd: 
 
 
 def _before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> dict[str, int]:
-    """Replicas as before, clipped to the bounds; where the GPUs no longer suffice, without those that do not fit, from
-    the pools that hold most above their lower bound."""
-    counts = {key: min(max(bound.base, bound.low), bound.high) for key, bound in bounds.items()}
+    """Replicas as before, clipped to the bounds and to the GPUs."""
+    return _fitting(fleet, bounds, {key: bound.base for key, bound in bounds.items()})
+
+
+def _fitting(fleet: Fleet, bounds: Mapping[str, Bounds], replicas: Mapping[str, int]) -> dict[str, int]:
+    """The same within the bounds; where the GPUs do not suffice, without those that do not fit, from the pools that
+    hold most above their lower bound."""
+    counts = {key: min(max(replicas[key], bound.low), bound.high) for key, bound in bounds.items()}
     sizes = {key: pool.gpus_per_replica for key, pool in fleet.problem.local.items()}
     for group, limit in inventory_limits(fleet.problem, bounds, fleet.gpus).items():
         members = sorted(key for key, pool in fleet.problem.local.items() if group_of(pool) == group)
@@ -89,14 +119,38 @@ def _before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> dict[str, int]:
     return counts
 
 
-def _as_before(fleet: Fleet, bounds: Mapping[str, Bounds]) -> Sequence[float] | None:
-    """The solution that leaves the replicas as they are: where a large programme starts from, so that its time limit
-    costs optimality and never the plan."""
-    before = _before(fleet, bounds)
-    fixed = {key: Bounds(count, count, bounds[key].base) for key, count in before.items()}
+def _start(fleet: Fleet, bounds: Mapping[str, Bounds], relaxed: Mapping[str, float] | None) -> Solved | None:
+    """The solution that a large programme starts from: the replicas as they are, or the relaxed ones rounded, whichever
+    costs less. So a short time limit costs optimality, and neither the plan nor its answer to what has changed."""
+    starts = [_before(fleet, bounds)]
+    if relaxed:
+        starts.append(rounded(fleet, bounds, relaxed))
+    solved = [found for one in starts if (found := _at(fleet, bounds, one)) is not None]
+    return min(solved, key=lambda one: one.objective, default=None)
+
+
+def rounded(fleet: Fleet, bounds: Mapping[str, Bounds], wanted: Mapping[str, float]) -> dict[str, int]:
+    """Whole replicas for fractions of them: rounded down, then up in order of the fraction, while GPUs are left and
+    more than `WORTH_A_REPLICA` of one is wanted."""
+    counts = _fitting(fleet, bounds, {key: math.floor(wanted[key] + 1e-6) for key in bounds})
+    held = gpus_held(fleet.problem, counts)
+    limits = inventory_limits(fleet.problem, bounds, fleet.gpus)
+    for key in sorted(bounds, key=lambda one: (counts[one] - wanted[one], one)):
+        pool = fleet.problem.local[key]
+        group = group_of(pool)
+        free = limits.get(group, math.inf) - held[group]
+        open_for_more = counts[key] < bounds[key].high and pool.gpus_per_replica <= free
+        if open_for_more and wanted[key] - counts[key] > WORTH_A_REPLICA:
+            counts[key] += 1
+            held[group] += pool.gpus_per_replica
+    return counts
+
+
+def _at(fleet: Fleet, bounds: Mapping[str, Bounds], replicas: Mapping[str, int]) -> Solved | None:
+    """The best flows of all cases at these replicas."""
+    fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
     programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
-    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
-    return None if solved is None else solved.values
+    return run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
 
 
 def told_plan(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> Plan:
@@ -106,9 +160,7 @@ def told_plan(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bo
 
 def expected_usd(fleet: Fleet, replicas: Mapping[str, int], bounds: Mapping[str, Bounds]) -> float:
     """What these replicas cost over all cases, penalties included, in US dollars per hour; infinity if unsolved."""
-    fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
-    programme = build_programme(fleet.problem, fleet.cases, fixed, fleet.gpus, fleet.rules)
-    solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
+    solved = _at(fleet, bounds, replicas)
     return float("inf") if solved is None else solved.objective
 
 
@@ -122,17 +174,18 @@ def routed_plan(
 ) -> Plan:
     """The best routing for given replicas, a linear programme; greedy if even that fails."""
     fixed = {key: Bounds(replicas[key], replicas[key], bounds[key].base) for key in bounds}
-    programme = build_programme(problem, (Case(1.0, rates),), fixed, gpus, rules)
+    groups = grouped(problem, rates)
+    programme = build_programme(groups.problem, (Case(1.0, groups.rates(rates)),), fixed, gpus, rules)
     solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     if solved is not None:
-        plan = read_plan(programme, solved, "routing-lp")
+        plan = groups.plan_of_routes(read_plan(programme, solved, "routing-lp"), rates)
         if not flaws(problem, rates, fixed, gpus, plan):
             return plan
     return greedy_plan(problem, rates, fixed, gpus)
 
 
-def shadow_prices(fleet: Fleet, bounds: Mapping[str, Bounds]) -> tuple[dict[tuple[str, str], float], float, float]:
-    """What one more GPU of each (class, site) would be worth, in US dollars per hour; the cost of that plan; seconds.
+def relaxation(fleet: Fleet, bounds: Mapping[str, Bounds]) -> Relaxation:
+    """What one more GPU of each (class, site) would be worth, and the plan in fractions of replicas that tells it.
 
     They are the duals of the inventory rows in the linear relaxation: with integers fixed, one more GPU that completes
     no replica would be worth nothing. A shed request counts as the dearest answer in the snapshot, else the price would
@@ -143,9 +196,10 @@ def shadow_prices(fleet: Fleet, bounds: Mapping[str, Bounds]) -> tuple[dict[tupl
     programme = build_programme(fleet.problem, cases, bounds, fleet.gpus, fleet.rules, shed_as_dearest_api=True)
     solved = run(programme, integer=False, time_limit_seconds=LINEAR_TIME_LIMIT_SECONDS)
     if solved is None:
-        return {}, 0.0, 0.0
+        return Relaxation({}, 0.0, 0.0, {})
     prices = {group: max(0.0, -solved.duals[row]) for group, row in programme.inventory_rows.items()}
-    return prices, solved.objective, solved.seconds
+    replicas = {key: solved.values[column] for key, column in programme.replicas.items()}
+    return Relaxation(prices, solved.objective, solved.seconds, replicas)
 
 
 def read_plan(programme: Programme, solved: Solved, rung: Rung) -> Plan:

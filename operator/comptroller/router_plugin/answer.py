@@ -8,6 +8,7 @@ from typing import Any
 
 from . import failure, metrics
 from .config import pool_of
+from .estimates import Passed
 from .hooks import Admitted
 
 LONGEST_ERROR_BYTES = 64 * 1024
@@ -47,6 +48,7 @@ class Answer:
         self._finished = False
         self._left = False
         self._broke = False
+        self.passed: Passed | None = None  # what is written down of it for the books
         self.refused: str | None = None  # the outcome, where what LiteLLM said was replaced by a refusal
         self.pieces = 0  # of a stream; of a whole answer its bytes over four
         self._failed: bytearray | None = None  # what an answer that is an error has said so far
@@ -62,6 +64,8 @@ class Answer:
             content = message.get("body", b"")
             if content and self._first is None:
                 self._first = self._clock()
+            if self.passed is not None:
+                self.passed.heard(content)
             self.pieces += (
                 content.count(b"data: {") - content.count(b'data: {"error"') if self._streamed else len(content) // 4
             )
@@ -87,6 +91,8 @@ class Answer:
     def left(self) -> None:
         """The client has closed the connection: news only while the answer is not complete."""
         self._left = not self._finished
+        if self.passed is not None:
+            self.passed.unfinished = self.passed.unfinished or self._left
 
     def _begin(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         self._status = message["status"]
@@ -108,6 +114,8 @@ class Answer:
         have not asked for it; an event with an error means that the stream broke."""
         if b'"error"' in content and any(breaks(event) for event in events(content)):
             self._broke = True
+            if self.passed is not None:
+                self.passed.unfinished = True
             kept = (failure.broken_stream(event) if breaks(event) else event for event in events(content))
             return b"".join(kept)
         if not self._drop_usage or b'"usage"' not in content:

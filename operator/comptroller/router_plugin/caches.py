@@ -83,3 +83,26 @@ def _point(part: str, life: str, prompt: Prompt) -> dict[str, Any]:
     if prompt.system_index is not None:
         return {"location": "message", "index": prompt.system_index, "control": control}
     return {"location": "message", "role": "system", "control": control}
+
+
+def takes_marks(model: str) -> bool:
+    """Whether LiteLLM's model of this name is one that marks are made for, and not merely one that may ignore them."""
+    return model.startswith(("anthropic/", "bedrock/")) or (model.startswith("vertex_ai/") and "claude" in model)
+
+
+def without_marks(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request without `cache_control`, in new lists: those that it came with may be asked elsewhere again."""
+    parts = {name: [_plain(one) for one in kwargs[name]] for name in ("messages", "tools") if kwargs.get(name)}
+    system = kwargs.get("system")
+    return {**kwargs, **parts, **({"system": [_plain(one) for one in system]} if isinstance(system, list) else {})}
+
+
+def _plain(one: Any) -> Any:
+    if not isinstance(one, Mapping):
+        return one
+    made = {name: value for name, value in one.items() if name != "cache_control"}
+    if isinstance(made.get("content"), list):
+        made["content"] = [_plain(block) for block in made["content"]]
+    if isinstance(made.get("function"), Mapping):
+        made["function"] = _plain(made["function"])
+    return made

@@ -16,6 +16,7 @@ from typing import Any
 
 from .budget import Counter
 from .errors import Refusal
+from .estimates import Passed
 from .spending import Spending
 
 BYTES_PER_TOKEN = 4
@@ -51,6 +52,7 @@ class Charge:
         self._deployment: str | None = None
         self._pieces = 0
         self._settled = False
+        self.passed: Passed | None = None  # what the gateway has seen
         self.refusal: Refusal | None = None  # why no backend was left, for the client
 
     def permitted(self, deployments: Sequence[str]) -> list[str]:
@@ -74,6 +76,11 @@ class Charge:
         first, self._settled = not self._settled, True
         self.release()
         return first
+
+    @property
+    def deployment(self) -> str | None:
+        """Where it is being answered."""
+        return self._deployment
 
     def release(self) -> None:
         """Gives the reservation back."""

@@ -131,6 +131,11 @@ class Config:
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
 
+    def model_of(self, deployment: Any) -> str | None:
+        """LiteLLM's name of the model that a deployment asks for: the provider, and the provider's own name."""
+        found = (one["litellm_params"]["model"] for one in self.model_list if one["model_info"]["id"] == deployment)
+        return next((str(one) for one in found), None)
+
     def inside(self, deployment: str) -> bool:
         """Whether a deployment is a pool of ours."""
         return pool_of(deployment) not in self.outside

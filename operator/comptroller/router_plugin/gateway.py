@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,6 +17,7 @@ from .body import Receive, read_object
 from .charge import CHARGE, Charge
 from .config import Config, Route, Tenant
 from .errors import MalformedError, Refusal, RefusedError
+from .estimates import Passed
 from .inner import Inner, forwarded, replay
 from .keep import Keeper
 from .keys import presented_key
@@ -146,6 +148,8 @@ class Gateway:
         listening = asyncio.create_task(listen(receive, answer, gone))
         place = Place(self.live.places)
         charge = Charge(self.live.spending, admitted.tenant, admitted.route, body, len(content))
+        answer.passed = charge.passed = Passed(prompt, len(content), arrived)
+        book = partial(hooks.usage.book, passed=charge.passed)
         marks = PLACE.set(place), PROMPT.set(prompt), CHARGE.set(charge)
         with metrics.IN_FLIGHT.labels(admitted.policy, admitted.route).track_inprogress():
             try:
@@ -161,7 +165,7 @@ class Gateway:
                 place.close()
                 listening.cancel()
                 answer.end()
-                charge.close(produced=answer.produced, pieces=answer.pieces, book=hooks.usage.book)
+                charge.close(produced=answer.produced, pieces=answer.pieces, book=book)
                 if drawn is not None:
                     drawn.ended()
 

@@ -11,8 +11,11 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
 from . import metrics, watching_metrics
+from .caches import takes_marks, without_marks
 from .charge import CHARGE, learn
 from .config import pool_of
+from .estimates import ESTIMATES, Passed, tells_at_once
+from .prompt import PROMPT
 from .tokens import Tokens
 from .watchers import role_and_route
 
@@ -55,10 +58,15 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         charge = CHARGE.get()
         if charge is not None and not charge.settle(deployment):
             return
-        self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record)
+        own = charge is not None and charge.deployment == deployment
+        passed = charge.passed if charge is not None and own else None
+        self.count(deployment, str(metadata.get("user_api_key_alias") or metrics.UNKNOWN), usage, record, passed)
 
-    def count(self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any]) -> None:
-        """Books one answer: each kind of tokens, and their dollars."""
+    def count(
+        self, deployment: str, tenant: str, usage: Any, record: Mapping[str, Any], passed: Passed | None = None
+    ) -> None:
+        """Books one answer: each kind of tokens, and their dollars. What has `passed` stands in for what was not
+        reported."""
         live = current()
         if live is None:
             return
@@ -66,6 +74,12 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         if prices is None:
             return
         tokens = Tokens.of(usage, record)
+        if passed is not None:
+            cache = live.caches.get(deployment)
+            keyed = cache is not None and cache.key is not None
+            tokens = ESTIMATES.settled(
+                deployment, passed, tokens, told=tells_at_once(live.model_of(deployment)), keyed=keyed
+            )
         pool, (role, route) = pool_of(deployment), role_and_route(deployment.rpartition("/")[2])
         purpose = watching_metrics.purpose_of(role, tenant)
         for kind, number in tokens.by_kind().items():
@@ -77,9 +91,19 @@ class Usage(CustomLogger):  # type: ignore[misc,unused-ignore]
         learn(deployment, tokens.output)
         spend(tenant, pool, usd)
 
-    def book(self, deployment: str, tenant: str, tokens_in: int, tokens_out: int) -> None:
+    def book(self, deployment: str, tenant: str, tokens_in: int, tokens_out: int, passed: Passed | None = None) -> None:
         """Books an answer that LiteLLM says nothing about, by what has passed."""
-        self.count(deployment, tenant, {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}, {})
+        if passed is not None:
+            passed.unfinished = True
+        self.count(deployment, tenant, {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}, {}, passed)
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
+        """Takes the client's marks out of a request to a backend that does not know them and may refuse them."""
+        prompt, live = PROMPT.get(), current()
+        if prompt is None or live is None or not prompt.marks:
+            return None
+        model = str((live.model_of((kwargs.get("model_info") or {}).get("id")) or kwargs.get("model")) or "")
+        return None if takes_marks(model) else without_marks(kwargs)
 
 
 _source: Any = None

@@ -112,7 +112,7 @@ def test_more_replicas_never_carry_less_each(
     rates = [replica_capacity(profile, *tokens, first, pace, 0.95, n, cv).requests_per_second for n in (1, 2, 5, 9, 40)]
     full = replica_capacity(profile, *tokens, 0.0, 0.0, 0.95).requests_per_second
     for fewer, more in pairwise(rates):
-        assert more >= fewer * 0.998
+        assert more >= fewer * 0.99  # the search ends within half a percent
     assert rates[-1] <= full * 1.001
 
 

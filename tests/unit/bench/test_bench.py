@@ -25,16 +25,18 @@ KEYS = {"at", "commit", "processor", "load average", "python", "versions", "seed
 
 
 def test_decisions_are_timed_and_compared() -> None:
-    found = decision.measure({"demo": 1}, seed=3, runs=1)
+    found = decision.measure({"demo": 1}, seed=3, runs=1, large={"10x20 in 2": 3})
 
-    cost, worth = found.tables
+    cost, large, worth = found.tables
+    assert large.rows[0][:1] + large.rows[0][2:3] == ("10x20 in 2", "3")
+    assert found.values["large"]["10x20 in 2"]["rungs"] == ["milp"] * 4
     assert len(cost.rows) == 1
     assert len(worth.rows) == len(decision.LOADS)
     assert found.values["cost"]["demo"][0]["rungs"] == ["milp"] * 3
     assert json.loads(json.dumps(found.as_json()))["name"] == "decision"
 
 
-@pytest.mark.parametrize("size", ["demo", "10x10"])
+@pytest.mark.parametrize("size", ["demo", "10x10", "10x20 in 2"])
 def test_equal_seeds_make_equal_fleets(size: str) -> None:
     assert fleet(size, 1, 1.0) == fleet(size, 1, 1.0)
     assert fleet(size, 1, 1.0) != fleet(size, 2, 1.0)

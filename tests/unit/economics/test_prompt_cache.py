@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.economics.prompt_cache import NONE, Choice, Gaps, Terms, choose, in_words, poisson_gap_seconds
@@ -78,6 +78,7 @@ def test_several_routers_and_a_small_share_shift_the_gaps() -> None:
     assert choose(ANTHROPIC, every(20), density=0.02).life == "1h"
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1e5), st.floats(0.01, 8), st.sampled_from([None, "5m", "1h", NONE, "7d"]))
 def test_never_dearer_than_the_best_by_more_than_the_hysteresis(
     mean: float, density: float, before: str | None
@@ -89,6 +90,7 @@ def test_never_dearer_than_the_best_by_more_than_the_hysteresis(
     assert again.life == made.life
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 50), min_size=9, max_size=9), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_the_ratio_rises_with_time_and_stays_a_share(counts: list[float], one: float, other: float) -> None:
     within = [sum(counts[: index + 1]) for index in range(9)]

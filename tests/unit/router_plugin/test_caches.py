@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.router_plugin.caches import MOST_MARKS, Cache, added, marks
@@ -48,6 +48,7 @@ def test_an_end_that_cannot_be_marked_is_not() -> None:
     assert "lastMessage" not in marks(ALL, prompt(last_can_be_marked=False))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(PARTS), max_size=6).map(lambda found: sorted(found, key=PARTS.index)),
     st.integers(0, 6),

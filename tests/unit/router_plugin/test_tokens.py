@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.router_plugin.tokens import Prices, Tokens
@@ -65,6 +65,7 @@ def test_what_has_no_price_of_its_own_costs_as_input() -> None:
 numbers = st.one_of(st.none(), st.integers(-5, 2000), st.just("many"), st.floats(0, 100))
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(("total", "cached", "five", "hour", "written", "out"), numbers)))
 def test_whatever_is_reported_no_part_exceeds_the_prompt(seen: dict[str, Any]) -> None:
     lives = {"ephemeral_5m_input_tokens": seen["five"], "ephemeral_1h_input_tokens": seen["hour"]}
