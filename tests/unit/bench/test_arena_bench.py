@@ -175,3 +175,32 @@ def test_the_document_has_every_part_and_its_charts_are_well_formed(tmp_path: Pa
 def test_without_a_day_that_can_be_compared_nothing_is_written(tmp_path: Path) -> None:
     arena_document.write_document({}, tmp_path, 60.0, arena_runs.WHOLE_DAY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_document_tells_what_was_run_at_an_earlier_commit_and_at_which_loads() -> None:
+    found = {**runs(load=0.6, programme=110.0, greedy=120.0), **runs(load=1.0, programme=110.0, greedy=120.0)}
+    newer = {"at": "u", "commit": "d", "processor": "p", "python": "3", "versions": "v"}
+    found = {
+        cell: replace(one, conditions=newer) if cell.load == 1.0 and cell.policy == OURS else one
+        for cell, one in found.items()
+    }
+    text = arena_document.document(found, arena_figures.Results(found))
+    assert f"Run at commit d; at c: {BOUND}, {INTEGRAL}, {OURS} (load 0.6), greedy." in " ".join(text.split())
+
+
+def test_the_parts_of_a_day_are_told_where_the_record_has_them() -> None:
+    found = runs(programme=110.0, greedy=120.0)
+    parts = {"idle power": 1.0, "hosted: no GPU": 3.0, "late answers": 2.0}
+    found = {
+        cell: replace(one, score=replace(one.score, parts_usd=parts)) if cell.policy == OURS and one.score else one
+        for cell, one in found.items()
+    }
+    found = {
+        cell: replace(one, parts_usd={"idle power": 1.0, "otherwise": 4.0}) if cell.policy == BOUND else one
+        for cell, one in found.items()
+    }
+    table = arena_figures.made_of(arena_figures.Results(found), 1.0, (BOUND, OURS, "greedy"))
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert set(rows) == {BOUND, OURS}
+    assert (rows[OURS]["hosted: no GPU"], rows[OURS]["otherwise"]) == ("3.00", "")
+    assert (rows[BOUND]["hosted: no GPU"], rows[BOUND]["otherwise"]) == ("", "4.00")
