@@ -9,6 +9,7 @@ from comptroller.allocation.validation import Stall
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.conditions import Reason
 from comptroller.apply.objects import NameTakenError
+from comptroller.kube.client import KubeError
 from comptroller.kube.resources import CACHE_WARMUP, JOB, MODEL_POOL, KubeDict, ObjectKey
 from comptroller.observe.replicas import Replica, replicas_of
 from comptroller.render import warmup as rendering
@@ -35,15 +36,21 @@ async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
     surveys: list[Survey] = []
     runs: list[Run] = []
     problems: tuple[Stall, ...] = ()
+    refused: KubeError | None = None
     if spec is not None:  # of its pools that are unknown `stalls` tells; those that exist are warmed and gated
         surveys = await _surveys(context, key[0], spec, picture)
         everything = _runs(context, case.name, surveys)
         if not paused(live):
-            problems = await _apply(context, live, spec, everything)
+            try:
+                problems = await _apply(context, live, spec, everything)
+            except KubeError as error:
+                refused = error  # gates have their own time limit, whether there are Jobs or not
         for one in surveys:
             for replica in _living(context, one):
                 await open_gate(context, one, replica)
         runs = [run for run in _runs(context, case.name, surveys) if run.replica.engine_ready]
+    if refused is not None:
+        raise refused
     if problems or spec is None or (stalls and not surveys):
         await tell_stalled(context, case, (*stalls, *problems), "Nothing is warmed.")
         return

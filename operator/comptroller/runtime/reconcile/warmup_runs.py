@@ -66,6 +66,7 @@ class Member:
     spec: CacheWarmupSpec
     contents: Contents
     placed: Placed
+    digest: str  # of the prefixes and where they go
     created_seconds: float
     scheduled: float | None  # when its schedule was last due
 
@@ -119,7 +120,7 @@ class Survey:
         started = replica.started_seconds or 0.0
         life = f"start-{int(started)}"  # a container that restarted has lost its cache
         placed = member.placed.slots
-        token = rendering.warmup_token(member.name, member.spec, target, placed, life, member.contents.digest)
+        token = rendering.warmup_token(member.name, member.digest, target, life)
         records, found = read_record(replica.warm_message), self.ended.get(token)
         recorded = ended = records.get(token)
         if found is not None and (recorded is None or _at(found) > recorded.at_seconds):
@@ -187,6 +188,7 @@ async def survey(context: Context, pool: str, picture: Picture) -> Survey | None
             spec=one.spec,
             contents=one.contents,
             placed=placed[key],
+            digest=rendering.placed_digest(one.spec, placed[key].slots, one.contents.digest),
             created_seconds=moment(live[key].get("metadata", {}).get("creationTimestamp")) or 0.0,
             scheduled=scheduled(one.spec, now),
         )
