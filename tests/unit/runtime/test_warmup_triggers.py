@@ -310,3 +310,14 @@ async def test_a_config_map_that_may_not_be_read_is_told_and_holds_nothing_back(
     await cluster.reconcile()
     assert cluster.gate() == ("True", "Admitted")
     assert "ConfigMap prompts may not be read: configmaps is forbidden" in cluster.message_of("Ready")
+
+
+async def test_refreshes_do_not_pile_up_jobs(cluster: Cluster) -> None:
+    job = await warmed(cluster, triggers={"refreshSeconds": 60})
+    for number in range(1, 6):
+        cluster.now(50 + number * 60)
+        await cluster.reconcile()
+        await cluster.end_at(f"{job}-{AT_50 + number * 60}", WARM, 50 + number * 60)
+        await cluster.reconcile()
+    assert cluster.jobs() == [f"{job}-{AT_50 + number * 60}" for number in (3, 4, 5)]
+    assert len([name for name in cluster.api.names() if name.startswith("ConfigMap docs-")]) == 3

@@ -26,6 +26,8 @@ from comptroller.runtime.reconcile.warmup_runs import Run, Survey, survey
 from comptroller.runtime.reconcile.warmup_status import warmup_status
 from comptroller.runtime.state import Picture
 
+KEPT_JOBS = 3  # per replica, for inspection
+
 
 async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
     """Warms what is not warm, opens the gate of what is, and tells what was measured."""
@@ -80,8 +82,9 @@ def _runs(context: Context, warmup: str, surveys: Sequence[Survey]) -> list[Run]
 async def _apply(context: Context, live: KubeDict, spec: CacheWarmupSpec, runs: Sequence[Run]) -> tuple[Stall, ...]:
     """Makes the Jobs that are due. New replicas are warmed at once, serving ones one after the other.
 
-    Jobs that have ended stay until their time is up. One that is under way stays while what it proves is wanted, also
-    that of a replica that does not answer for a moment: without it the run would never end.
+    Of the Jobs that have ended the newest of each replica stay until their time is up. One that is under way stays
+    while what it proves is wanted, also that of a replica that does not answer for a moment: without it the run would
+    never end.
     """
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     wanted_tokens = {run.token: run for run in runs}
@@ -101,13 +104,24 @@ async def _apply(context: Context, live: KubeDict, spec: CacheWarmupSpec, runs: 
             owner = owner_reference(live)
             wanted += rendering.warmup_children(name, namespace, spec, run.target, owner, context.settings, one)
             started.append(run)
-        await context.applier.converge(live, wanted, untouched=ended | active.keys())
+        kept = _newest([jobs[one] for one in ended])
+        await context.applier.converge(live, wanted, untouched=kept | active.keys())
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
     except NameTakenError as error:
         return (Stall(Reason.NAME_TAKEN, "metadata.name", str(error)),)
     await _tell_started(context, live, started)
     return ()
+
+
+def _newest(ended: Sequence[KubeDict]) -> set[str]:
+    """The last ended Jobs of each replica: a short refresh would otherwise pile them up for an hour."""
+    by_replica: dict[str, list[tuple[str, str]]] = {}
+    for job in ended:
+        at = max(one.get("lastTransitionTime") or "" for one in job["status"]["conditions"])
+        uid = (job["metadata"].get("labels") or {}).get(rendering.POD_UID, "")
+        by_replica.setdefault(uid, []).append((at, job["metadata"]["name"]))
+    return {name for some in by_replica.values() for _, name in sorted(some)[-KEPT_JOBS:]}
 
 
 def _is_new(run: Run) -> bool:

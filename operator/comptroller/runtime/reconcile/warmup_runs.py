@@ -123,7 +123,7 @@ class Survey:
         token = rendering.warmup_token(member.name, member.digest, target, life)
         records, found = read_record(replica.warm_message), self.ended.get(token)
         recorded = ended = records.get(token)
-        if found is not None and (recorded is None or _at(found) > recorded.at_seconds):
+        if found is not None and (recorded is None or _supersedes(found, recorded)):
             ended = Ended(token, found.result.warm, _at(found), found.result.digest)
         earlier = max(
             (one for one in records.values() if same_warmup(one.token, token) and one.at_seconds >= started),
@@ -234,6 +234,11 @@ def _caches(
         ]
         tokens = next((float(one) for one in told if one), None)
     return Caches(0, tokens, per_token)
+
+
+def _supersedes(run: EndedRun, recorded: Ended) -> bool:
+    """Whether a result tells more than the record: it is newer, or the word of a pod that had been missed."""
+    return _at(run) > recorded.at_seconds or (_at(run) == recorded.at_seconds and run.result.warm and not recorded.warm)
 
 
 def _at(run: EndedRun) -> int:
