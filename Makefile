@@ -9,12 +9,12 @@ ROUTER := .venv-router/.made
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup binaries images demo test check unit contracts api router fleet generate verify lock bench clean
+.PHONY: help setup binaries browser images demo test check unit contracts page api router fleet generate verify lock bench clean
 
 help: ## what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV) $(ROUTER) binaries ## everything that demo and tests need: environments, Kubernetes binaries
+setup: $(VENV) $(ROUTER) binaries browser ## everything that demo and tests need: environments, Kubernetes binaries, browser
 
 $(VENV): requirements/dev.txt pyproject.toml
 	@echo "== .venv: the operator and its tools (locked with hashes)"
@@ -33,6 +33,9 @@ binaries: ## the Kubernetes binaries of the test cluster, built from source once
 	@$(PYTHON) e2e/cluster/cluster.py setup || echo "Going on without nodes."
 	@$(PYTHON) e2e/cluster/cluster.py build
 
+browser: $(VENV) ## a headless Chromium from Debian for the tests of the page (130 MB once, as root) and axe-core from npm
+	@$(PY) -m e2e.browser.install
+
 images: $(VENV) binaries ## the images of the demo, made without Docker or a registry
 	@$(PYTHON) e2e/images/images.py build
 
@@ -49,7 +52,7 @@ check: $(VENV) ## formatting, lint, types, layers
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@for room in charts e2e/cluster e2e/images e2e/engines e2e/demo bench monitoring; do .venv/bin/mypy --strict $$room || exit 1; done
+	@for room in charts e2e/cluster e2e/images e2e/engines e2e/demo e2e/browser bench monitoring; do .venv/bin/mypy --strict $$room || exit 1; done
 	@.venv/bin/lint-imports
 
 unit: $(VENV) ## the fast tests only
@@ -57,6 +60,10 @@ unit: $(VENV) ## the fast tests only
 
 contracts: $(VENV) ## the contracts of the decision on 300,000 random fleets (75 minutes of one core; `make unit` tries 3,000)
 	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -o timeout=0 tests/property
+
+page: $(VENV) browser ## the tests of the page and of the alert rules; pictures of the page go to .pictures
+	@mkdir -p .pictures
+	@PAGE_PICTURES=.pictures $(PY) -m pytest -q tests/monitoring tests/unit/report/test_page.py
 
 api: setup ## the tests on the real API server
 	@$(PY) -m pytest -q tests/api

@@ -24,6 +24,7 @@ MODULES = {
     "engine": "bench.engine",
     "demand": "bench.demand",
     "warmups": "bench.warmups",
+    "restore": "bench.restore",
     "arena": "bench.arena",
 }
 
@@ -64,6 +65,8 @@ def _measured(name: str, options: argparse.Namespace) -> Report:
             report = measure(options.pools, runs=options.runs)
         case "demand":
             report = measure(options.demand, seed=options.seed)
+        case "restore":
+            report = measure()
         case "warmups":
             report = measure(seed=options.seed)
         case "arena":

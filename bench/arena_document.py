@@ -61,8 +61,9 @@ HONESTY = """\
   flips per pool and hour). What was changed since was chosen on days 1 and 4: pools that turn back only when that has
   paid, a few requests that wait before full engines, speeds that are learned.
 - **Not every row was run again after those changes**: the commits above tell which. Of the rules they touch only the
-  limits in flight, and there little: `greedy`, run before and after, differs by less than 1 % on each whole day that was
-  run twice (when GPUs are slower than declared by 9 %). `oracle` and `programme-last-value` at earlier commits are the programme as it was then.
+  limits in flight, and there little: `greedy`, run before and after, differs by less than 1 % on each whole day that
+  was run twice (by 9 % where GPUs are slower than declared). `oracle` and `programme-last-value` at earlier commits are
+  the programme as it was then.
 - **The arena is kinder than reality to full pools.** Within a step of five seconds requests of a route have their mean
   length. In a request-level simulation one full replica of an 8B model at load 1.0 turns 7.7 % of its requests away,
   here 2.8 %; at 0.9 it is 2.8 % against 0.2 %; four replicas at 1.0: 5.1 % against 0.7 %. That favours whoever keeps

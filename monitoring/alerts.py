@@ -32,11 +32,11 @@ class Alert:
 
 
 def budget(name: str) -> str:
-    """A budget's number over all routers: their parts together, or the one that they share.
+    """A budget's number, by how its routers count: those that count apart together, and what others share by Redis.
 
     Redis tells every router the same; without it each router has a part of its own.
     """
-    by = "by (policy, scope, name)"
+    by = "by (policy, scope, name, sharing)"
     metric = f"comptroller_router_budget_{name}"
     return f'(sum {by} ({metric}{{sharing="process"}}) or max {by} ({metric}{{sharing="redis"}}))'
 

@@ -16,7 +16,7 @@ from comptroller.render.owner import owner_reference
 from comptroller.render.policy import policy_children
 from comptroller.render.pool import pool_children
 from comptroller.render.router.build import BackendState, TokenPrices, build_plans
-from comptroller.render.warmup import Replica, Run, Slots, warmup_children, warmup_token
+from comptroller.render.warmup import Replica, Run, Slots, placed_digest, warmup_children, warmup_token
 
 Objects = list[dict[str, Any]]
 SETTINGS = Settings()
@@ -201,7 +201,7 @@ def policy_with_budgets() -> Objects:
 def warmup(name: str) -> Objects:
     spec, replica = WARMUPS[name], REPLICAS[name]
     slots = SLOTS[name]
-    token = warmup_token(name, spec, replica, slots, "start-1", "")
+    token = warmup_token(name, placed_digest(spec, slots, ""), replica, "start-1")
     run = Run(token, token, slots)
     return warmup_children(name, "inference", spec, replica, owner("CacheWarmup", name), SETTINGS, run)
 

@@ -174,7 +174,7 @@ CASES: Mapping[str, Case] = {
             budget("spent_usd", "process", "a"): "50x30", budget("limit_usd", "process", "a"): "50x30",
             budget("spent_usd", "process", "b"): "40x30", budget("limit_usd", "process", "b"): "50x30",
         },
-        RED, "The budget of tenant red of ai/desk is spent to 90%.",
+        RED | {"sharing": "process"}, "The budget of tenant red of ai/desk is spent to 90%.",
         {
             budget("spent_usd", "redis", "a"): "60x30", budget("limit_usd", "redis", "a"): "100x30",
             budget("spent_usd", "redis", "b"): "60x30", budget("limit_usd", "redis", "b"): "100x30",

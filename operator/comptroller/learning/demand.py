@@ -22,6 +22,7 @@ from comptroller.learning.demand_skill import FEWEST_ORIGINS, Learned, Skill
 LONGEST_MINUTES = 240  # of lead and of span
 KEPT_TIMES = 3  # pairs of lead and span that are kept up at once
 MOST_SCENARIOS = 64
+SMALLEST_WORTH = 1e-300
 
 
 class DemandLearner:
@@ -82,6 +83,7 @@ class DemandLearner:
         level = np.array([[float(now[route]) for route in routes]])
         demands, weight = learned.distribution(minute, places, Seen(level, seen.recent, seen.yesterday))
         values = np.array([_worth(worth, route) for route in routes])
+        values = values / max(values.max(), SMALLEST_WORTH)  # only ratios count
         found = joint_scenarios(demands, weight, learned.past.rank[places], values, count)
         return Outlook(
             probabilities=(1.0 / count,) * count,

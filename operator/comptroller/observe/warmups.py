@@ -129,7 +129,8 @@ def _result(live: KubeDict, pods: list[KubeDict]) -> RunResult | None:
         return None
     last = max(ended, key=lambda one: one.finished_seconds, default=None)
     error = last.error if last and last.error else failed.get("message") or "the warm-up did not finish in time"
-    at = moment(failed.get("lastTransitionTime")) or 0.0
+    lost = failed["type"] == "Complete" and last is not None
+    at = last.finished_seconds if lost and last else moment(failed.get("lastTransitionTime")) or 0.0
     return replace(last or RunResult(False, (), "", at), warm=False, error=error, finished_seconds=at)
 
 

@@ -15,7 +15,7 @@ from comptroller.render.names import child_name
 from comptroller.render.replica import Replica
 from comptroller.render.warmup_job import warmup_config_map, warmup_job
 
-__all__ = ["POD_UID", "Replica", "Run", "Slots", "warmup_children", "warmup_job_name", "warmup_token"]
+__all__ = ["POD_UID", "Replica", "Run", "Slots", "placed_digest", "warmup_children", "warmup_job_name", "warmup_token"]
 
 POD_UID = "comptroller.dev/pod-uid"
 """Label of a run: the uid of the pod that it warms."""
@@ -52,15 +52,19 @@ def warmup_children(
     ]
 
 
-def warmup_token(name: str, spec: CacheWarmupSpec, replica: Replica, slots: Slots, life: str, content: str) -> str:
+def placed_digest(spec: CacheWarmupSpec, slots: Slots, contents: str) -> str:
+    """The same for the same prefixes in the same caches. `contents` stands for the ConfigMaps that they refer to."""
+    prefixes = [prefix.model_dump(mode="json") for prefix in spec.prefixes if prefix.name in slots]
+    return hashlib.sha256(json.dumps([prefixes, sorted(slots.items()), contents]).encode()).hexdigest()
+
+
+def warmup_token(name: str, placed: str, replica: Replica, life: str) -> str:
     """What a run proves, as a name: these prefixes, in these caches, in this life of the replica's container.
 
-    `life` tells the lives of a container apart: one that restarted has lost its cache. `content` stands for the
-    contents of the ConfigMaps that the prefixes refer to.
+    `placed` is `placed_digest`. `life` tells the lives of a container apart: one that restarted has lost its cache.
     """
-    prefixes = [prefix.model_dump(mode="json") for prefix in spec.prefixes if prefix.name in slots]
-    where = [replica.pod_uid, replica.ip, replica.port, replica.model, sorted(slots.items()), life, content]
-    return child_name(name, f"-{hashlib.sha256(json.dumps([prefixes, where]).encode()).hexdigest()[:10]}")
+    where = [placed, replica.pod_uid, replica.ip, replica.port, replica.model, life]
+    return child_name(name, f"-{hashlib.sha256(json.dumps(where).encode()).hexdigest()[:10]}")
 
 
 def warmup_job_name(token: str, moment: int | None) -> str:

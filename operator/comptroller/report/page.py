@@ -20,11 +20,20 @@ ICON = (
 )
 UNKNOWN = "unknown"
 MONEY_COLUMNS = ("UTC", "Spent", "Instead of", "Saved", "Inside")
-NEAR = 0.8  # of a budget
 
 
 def page_html(data: Data, nonce: str) -> str:
     """The whole page. Scripts and styles carry the nonce that its Content-Security-Policy names."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Comptroller</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" href="{ICON}"><style nonce="{escape(nonce)}">{STYLE}</style></head>\n<body>\n'
+        f'{page_parts(data)}\n<script nonce="{escape(nonce)}">{SCRIPT}</script>\n</body></html>\n'
+    )
+
+
+def page_parts(data: Data) -> str:
+    """What is read, without style and script: a page that is open asks for this again and takes over what is new."""
     parts = [_facts(data), _problems(data)] if "decision" in data else [_nothing_yet()]
     if "decision" in data:
         parts += [
@@ -35,16 +44,12 @@ def page_html(data: Data, nonce: str) -> str:
             _decisions(data),
         ]
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Comptroller</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="{ICON}"><style nonce="{escape(nonce)}">{STYLE}</style></head>\n<body>\n'
         f"{_header(data)}\n<main>\n"
         '<section class="warn" id="lost" role="status" hidden>The operator does not answer: this is what it last said.'
         "</section>\n" + "\n".join(parts) + "\n</main>\n"
-        f'<footer class="soft small"><p>Money is in US dollars, marginal basis: power, rent and tokens. Times are '
-        f'UTC. The same as data: <a href="/page.json">/page.json</a>. Comptroller '
-        f"{escape(str(data.get('version', '')))}.</p>"
-        f'</footer>\n<script nonce="{escape(nonce)}">{SCRIPT}</script>\n</body></html>\n'
+        '<footer class="soft small"><p>Money is in US dollars, marginal basis: power, rent and tokens. Times are '
+        'UTC. The same as data: <a href="page.json">/page.json</a>. Comptroller '
+        f"{escape(str(data.get('version', '')))}.</p></footer>"
     )
 
 
@@ -118,12 +123,12 @@ def _demand(data: Data) -> str:
 
 
 def _money(data: Data) -> str:
-    found = data.get("money")
-    if found is None:
+    found = data["money"]
+    if not found:
         return _part("money", "Money", '<p class="soft">Prometheus is being asked; it comes in a moment.</p>')
     if "why" in found:
         return _part("money", "Money", f'<p class="soft">{escape(found["why"])}</p>')
-    rows = "".join(_money_row(words, found[name]) for name, words in (("today", "Today"), ("month", "This month")))
+    rows = "".join(_money_row(words, found[name]) for name, words in (("today", "Today"), ("month", "Month")))
     notes = list(dict.fromkeys(found["month"]["unknown"]))
     left = found["month"]["restrictedLeft"]
     told = f"{number(left)} of {number(found['month']['restricted'])} restricted answers left the premises this month."
@@ -220,10 +225,7 @@ def _pool(pool: Data) -> str:
         facts.append(f"{usd(pool['usdPerHour'])}/h")
     if pool["reason"]:
         facts.append(pool["reason"])
-    lines = "".join(
-        f'<p class="{"" if one["label"] in ("Why", "State") else "soft small"}">{escape(one["text"])}</p>'
-        for one in pool["sentences"]
-    )
+    lines = "".join(_sentence(one["label"], one["text"]) for one in pool["sentences"])
     return (
         f'<article class="pool"><div class="line"><h3>{escape(pool["name"])}</h3><strong class="small">'
         f'{escape(pool["title"])}</strong><span class="soft small">{escape(" · ".join(facts))}</span></div>{lines}'
@@ -231,44 +233,50 @@ def _pool(pool: Data) -> str:
     )
 
 
+def _sentence(label: str, text: str) -> str:
+    if label in ("Why", "State"):
+        return f"<p>{escape(text)}</p>"
+    return f'<p class="soft small"><b>{escape(label)}</b> {escape(text)}</p>'
+
+
 def _budgets(data: Data) -> str:
-    if "budgets" not in data:
-        return _part("budgets", "Budgets", '<p class="soft">Prometheus is being asked; it comes in a moment.</p>')
-    if "budgetsUnknown" in data:
-        return _part("budgets", "Budgets", f'<p class="soft">Not known: {escape(data["budgetsUnknown"])}.</p>')
     rows = "".join(_budget(one) for one in data["budgets"])
     return _part("budgets", "Budgets", rows or '<p class="soft">No policy and no tenant has a budget.</p>')
 
 
 def _budget(one: Data) -> str:
-    ratio = one["spentUsd"] / one["limitUsd"] if one["limitUsd"] > 0 else 1.0
-    name = f"{one['name']} in {one['policy']}" if one["scope"] == "tenant" else one["policy"]
-    state = "spent" if one["exhausted"] else "near" if ratio >= NEAR else ""
-    words = f"{usd(one['spentUsd'])} of {usd(one['limitUsd'])} ({percent(ratio)})" + (
-        ", exhausted" if one["exhausted"] else ""
-    )
-    until = f"begins anew {_moment(one['resetSeconds'])} UTC"
+    spent, limit, state = one["spentUsd"], one["budgetUsd"], one["state"]
+    name = f"{one['tenant']} in {one['policy']}" if one["tenant"] else one["policy"]
+    until = f"; begins anew {_date(one['resetsAt'])} UTC" if one["resetsAt"] else ""
+    if spent is None:
+        return (
+            f'<div class="pool"><div class="line"><h3>{escape(name)}</h3><span class="soft small">{usd(limit)}; what '
+            f"is spent is unknown{until}</span></div></div>"
+        )
+    ratio = spent / limit if limit > 0 else 1.0
+    words = f"{usd(spent)} of {usd(limit)} ({percent(ratio)})" + (", exhausted" if state == "Exhausted" else "")
     return (
         f'<div class="pool"><div class="line"><h3>{escape(name)}</h3>'
-        f'<span class="{"bad" if state == "spent" else "soft"} small">{escape(words)}; {until}</span></div>'
-        f'<svg class="bar {state}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        f'<span class="{"bad" if state == "Exhausted" else "soft"} small">{escape(words + until)}</span></div>'
+        f'<svg class="bar {escape(state or "")}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="track" width="100" height="4"/><rect class="part" width="{100 * min(1.0, max(0.0, ratio)):.1f}" '
         'height="4"/></svg></div>'
     )
 
 
 def _routes(data: Data) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(one["policy"])} {escape(one["route"])}</th><td>'
-        f"{UNKNOWN if one['requestsPerSecond'] is None else number(one['requestsPerSecond'])}</td>"
-        f'<td>{percent(one["spillRatio"])}</td><td class="words">{escape(one["message"])}</td></tr>'
-        for one in data["routes"]
+    rows = "".join(_route(one) for one in data["routes"])
+    return _part("routes", "Routes", rows or '<p class="soft">There is no route.</p>')
+
+
+def _route(one: Data) -> str:
+    rate = one["requestsPerSecond"]
+    facts = ["demand unknown" if rate is None else f"{number(rate)} rps", f"{percent(one['spillRatio'])} spills"]
+    facts += [f"{percent(one['unansweredRatio'])} unanswered"] if one["unansweredRatio"] else []
+    return (
+        f'<div class="pool"><div class="line"><h3>{escape(one["route"])}</h3><span class="soft small">'
+        f"{escape(' · '.join([one['policy'], *facts]))}</span></div><p>{escape(one['message'])}</p></div>"
     )
-    table = (
-        '<table><thead><tr><th scope="col">Route</th><th scope="col">rps</th><th scope="col">Spill</th>'
-        f'<th scope="col" class="words">Plan</th></tr></thead><tbody>{rows}</tbody></table>'
-    )
-    return _part("routes", "Routes", _scrolling("Routes", table) if rows else '<p class="soft">There is no route.</p>')
 
 
 def _decisions(data: Data) -> str:
@@ -300,6 +308,11 @@ def _count(value: float | None) -> str:
 def _clock(at: str) -> str:
     """The time of a timestamp: `2026-11-22T14:02:30Z` is 14:02:30."""
     return escape(at[11:19])
+
+
+def _date(at: str) -> str:
+    """Date and time of a timestamp: `2026-11-22T14:02:30Z` is 2026-11-22 14:02."""
+    return at[:16].replace("T", " ")
 
 
 def _moment(seconds: float) -> str:

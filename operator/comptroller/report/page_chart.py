@@ -11,7 +11,7 @@ from comptroller.allocation.words import number
 from comptroller.report.charts import ticks
 
 WIDTH, HEIGHT = 440, 200
-LEFT, RIGHT, TOP, FOOT = 38.0, 6.0, 10.0, 24.0
+LEFT, RIGHT, TOP, FOOT = 38.0, 20.0, 10.0, 24.0
 PARTS = ("inside", "spilled", "unanswered")
 STEPS_SECONDS = (300, 900, 1800, 3600, 7200, 10_800, 21_600)
 MOST_TICKS = 6

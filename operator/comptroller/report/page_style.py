@@ -23,7 +23,8 @@ STYLE = f"""
 --bad:#ff8a80;--warn-page:#33260f;--warn-line:#8a6428;--free:#171c22;--others:#6b7681;--inside:#55c795;--spill:#f0a04b;
 {_palette(DARK)}}}}}
 *{{box-sizing:border-box}}
-body{{margin:0;font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;color:var(--text);background:var(--page)}}
+body{{margin:0;overflow-wrap:anywhere;font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;
+color:var(--text);background:var(--page)}}
 header,main,footer{{max-width:76rem;margin:0 auto;padding:0 1.1rem}}
 header{{padding-top:1.2rem;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;align-items:baseline}}
 h1{{font-size:1.25rem;margin:0;letter-spacing:-.01em}}h2{{font-size:1.02rem;margin:0 0 .6rem}}
@@ -39,8 +40,8 @@ section{{background:var(--card);border:1px solid var(--line);border-radius:10px;
 .wide{{overflow-x:auto}}
 table{{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}}
 th,td{{padding:.35rem .5rem;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}}
-th{{color:var(--soft);font-weight:600;white-space:nowrap}}th:first-child,td:first-child{{text-align:left}}
-tr:last-child td{{border-bottom:0}}.words{{text-align:left!important;min-width:16rem}}
+th,td{{white-space:nowrap}}th{{color:var(--soft);font-weight:600}}th:first-child,td:first-child{{text-align:left}}
+tr:last-child>*{{border-bottom:0}}
 .class{{margin:0 0 1rem}}.nodes{{display:flex;flex-wrap:wrap;gap:.5rem;margin:.4rem 0}}
 .node{{border:1px solid var(--line);border-radius:8px;padding:.35rem .5rem}}.node.off{{border-style:dashed}}
 .gpus{{display:grid;grid-template-columns:repeat(8,1rem);gap:3px;margin-top:.2rem}}
@@ -58,24 +59,26 @@ margin-right:.35rem;vertical-align:-.05rem}}
 .unanswered{{fill:var(--bad);background:var(--bad)!important}}
 .bar{{width:100%;height:.6rem;display:block;border-radius:.3rem}}
 .bar .track{{fill:var(--line)}}.bar .part{{fill:var(--inside)}}
-.bar.near .part{{fill:var(--spill)}}.bar.spent .part{{fill:var(--bad)}}
+.bar.Near .part{{fill:var(--spill)}}.bar.Exhausted .part{{fill:var(--bad)}}
 .decisions{{list-style:none;margin:0;padding:0}}.decisions li{{padding:.45rem 0;border-bottom:1px solid var(--line)}}
 .decisions li:last-child{{border-bottom:0}}a{{color:var(--c0)}}
 :focus-visible{{outline:3px solid var(--c0);outline-offset:2px}}
 [hidden]{{display:none!important}}
 @media(max-width:34rem){{.facts dd{{font-size:1.25rem}}section{{padding:.8rem .8rem;border-radius:8px}}
-header,main,footer{{padding-left:.7rem;padding-right:.7rem}}}}
+header,main,footer{{padding-left:.7rem;padding-right:.7rem}}table{{font-size:.8rem}}th,td{{padding:.3rem .22rem}}}}
 """
 
 SCRIPT = """
 "use strict";
 const every = 15000, lost = document.getElementById("lost");
+const names = (where) => [...where.querySelectorAll("[data-part]")].map((one) => one.dataset.part).join();
 async function refresh() {
   if (document.hidden) return;
   try {
-    const answer = await fetch("/", {cache: "no-store"});
+    const answer = await fetch("?parts", {cache: "no-store"});
     if (!answer.ok) throw new Error(answer.status);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (names(fresh) !== names(document)) return location.reload();
     for (const old of document.querySelectorAll("[data-part]")) {
       const made = fresh.querySelector(`[data-part="${old.dataset.part}"]`);
       const read = getSelection(), marked = !read.isCollapsed && read.containsNode(old, true);

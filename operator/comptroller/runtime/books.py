@@ -1,4 +1,4 @@
-"""Money of today and of this month, and budgets, as Prometheus counted them: read when somebody looks, not before.
+"""Money of today and of this month, as Prometheus counted it: read when somebody looks, not before.
 
 It is the arithmetic of `comptroller report`, so that the page and the report say the same. Days that are over do not
 change and are read once.
@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.api.settings import Settings
 from comptroller.economics.accounts import Accounts, added
 from comptroller.kube.resources import MODEL_POOL, ROUTING_POLICY
 from comptroller.kube.store import ClusterStore
 from comptroller.observe.accounts import days, read_accounts
-from comptroller.observe.prometheus import PrometheusSource, Series
+from comptroller.observe.prometheus import PrometheusSource
 from comptroller.report.money import Money, money
 from comptroller.report.money_facts import BaselineError, baseline_of, narrowed, pool_facts, route_facts
 from comptroller.runtime.clock import now_seconds
@@ -28,8 +26,6 @@ log = logging.getLogger("comptroller.page")
 
 FRESH_SECONDS = 60.0
 QUERY_SECONDS = 30.0
-BUDGET = ("policy", "scope", "name")
-BY = "by (policy, scope, name)"
 
 
 @dataclass(slots=True)
@@ -49,7 +45,7 @@ class Books:
         self.source = PrometheusSource(slow)  # threads of its own: a long reading must not hold up a decision
 
     def shown(self) -> dict[str, Any]:
-        """`money` and `budgets` for the page; empty until the first reading is done."""
+        """Money for the page; empty until the first reading is done."""
         if (self._reading is None or self._reading.done()) and now_seconds() - self._began_seconds > FRESH_SECONDS:
             self._began_seconds = now_seconds()
             self._reading = asyncio.create_task(self._read_quietly(), name="books")
@@ -69,11 +65,10 @@ class Books:
             log.exception("The books cannot be read; the page shows the last ones")
 
     async def read(self, now: float) -> dict[str, Any]:
-        """Money and budgets at a time."""
-        budgets = await _budgets(self.source)
+        """Money at a time."""
         month = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
         stretches = [await self._day(start, end, now) for start, end in days(month, now)]
-        return {"money": self._money(stretches, now), **budgets}
+        return self._money(stretches, now)
 
     async def _day(self, start: float, end: float, now: float) -> Accounts:
         if (known := self._days.get(start)) is not None:
@@ -116,35 +111,3 @@ def _told(found: Money) -> dict[str, Any]:
         "restrictedLeft": found.left_the_premises,
         "unknown": list(found.unknown),
     }
-
-
-async def _budgets(source: PrometheusSource) -> dict[str, Any]:
-    """Every budget with its numbers over all routers: their parts together, or the one that they share by Redis."""
-    asked = {
-        "spentUsd": _over_routers("spent_usd"),
-        "limitUsd": _over_routers("limit_usd"),
-        "resetSeconds": f"min {BY} (comptroller_router_budget_reset_timestamp_seconds)",
-        "exhausted": f"max {BY} (comptroller_router_budget_exhausted)",
-    }
-    answers = dict(
-        zip(asked, await asyncio.gather(*(source.query(one, BUDGET) for one in asked.values())), strict=True)
-    )
-    for one in answers.values():
-        if isinstance(one, Unknown):
-            return {"budgets": [], "budgetsUnknown": one.reason}
-    return {"budgets": _rows({name: one for name, one in answers.items() if not isinstance(one, Unknown)})}
-
-
-def _over_routers(name: str) -> str:
-    metric = f"comptroller_router_budget_{name}"
-    return f'sum {BY} ({metric}{{sharing="process"}}) or max {BY} ({metric}{{sharing="redis"}})'
-
-
-def _rows(answers: Mapping[str, Series]) -> list[dict[str, Any]]:
-    rows = []
-    for key in sorted(answers["limitUsd"]):
-        numbers = {name: found.get(key) for name, found in answers.items()}
-        if all(isinstance(one, Sample) for one in numbers.values()):
-            values = {name: one.value for name, one in numbers.items() if isinstance(one, Sample)}
-            rows.append({**dict(zip(BUDGET, key, strict=True)), **values, "exhausted": values["exhausted"] > 0})
-    return rows

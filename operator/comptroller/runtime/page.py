@@ -20,7 +20,7 @@ from comptroller.allocation.snapshot import LocalPool, Sample
 from comptroller.kube.resources import MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, KubeDict, key_of
 from comptroller.observe.node_map import GpuNode, node_map
 from comptroller.report.explain import explain_pool
-from comptroller.report.page import page_html
+from comptroller.report.page import page_html, page_parts
 from comptroller.runtime.books import Books
 from comptroller.runtime.clock import now_seconds, timestamp
 from comptroller.runtime.hours import Hours
@@ -32,7 +32,7 @@ MOST_POOLS = 100
 MOST_NODES = 200  # of one GPU class
 MOST_DECISIONS = 12
 MOST_PROBLEMS = 10
-SENTENCES = ("State", "Why", "Until", "Else", "GPU")
+SENTENCES = ("State", "Why", "Until", "Else", "GPU", "Data")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -72,10 +72,12 @@ class Page:
         """Ends what is being read."""
         await self.books.close()
 
-    async def _html(self, _: web.Request) -> web.Response:
+    async def _html(self, request: web.Request) -> web.Response:
+        """The page; with `?parts` only what is read, for a page that is open already."""
         nonce = secrets.token_urlsafe(18)
         headers = HEADERS | {"Content-Security-Policy": content_security_policy(nonce)}
-        return web.Response(text=page_html(self.data(), nonce), content_type="text/html", headers=headers)
+        text = page_parts(self.data()) if "parts" in request.query else page_html(self.data(), nonce)
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _json(self, _: web.Request) -> web.Response:
         headers = HEADERS | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
@@ -96,7 +98,8 @@ class Page:
             "hours": [[one.at_seconds, one.inside, one.spilled, one.unanswered, one.usd_per_hour] for one in points],
             "routes": _routes(picture),
             **self._pools(picture, now),
-            **self.books.shown(),
+            "money": self.books.shown(),
+            "budgets": [one for item in self.context.store.all(ROUTING_POLICY) for one in _budgets(item)],
             "decisions": self._decisions(),
         }
 
@@ -205,6 +208,24 @@ def _pool(
         "title": explained.title,
         "sentences": [{"label": one.label, "text": one.text} for one in explained.lines if one.label in SENTENCES],
     }
+
+
+def _budgets(policy: KubeDict) -> list[dict[str, Any]]:
+    """The budgets of a policy and of its tenants, as its status tells them. `spentUsd` None: nobody knows."""
+    status, key = policy.get("status") or {}, "/".join(key_of(policy))
+    told = [("", status.get("spending") or {}), *((one["name"], one) for one in status.get("tenants") or ())]
+    return [
+        {
+            "policy": key,
+            "tenant": name,
+            "spentUsd": _figure(one.get("spentUsd")),
+            "budgetUsd": _figure(one["budgetUsd"]),
+            "resetsAt": one.get("resetsAt"),
+            "state": one.get("state"),
+        }
+        for name, one in told
+        if one.get("budgetUsd") is not None
+    ]
 
 
 def _figure(value: Any) -> float | None:

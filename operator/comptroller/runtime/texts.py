@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from comptroller.api.cachewarmup import CacheWarmupSpec, Prefix, TextSource
-from comptroller.kube.client import KubeClient
+from comptroller.kube.client import KubeClient, KubeError
 from comptroller.kube.resources import CONFIG_MAP, ObjectKey
 
+FORBIDDEN = (401, 403)
 READ_AGAIN_SECONDS = 10.0
 CHARACTERS_PER_TOKEN = 4.0  # of English text, until the engine has counted
 
@@ -50,7 +51,14 @@ class Texts:
                     length += len(source.text or "")
                     known = known and source.secret_key_ref is None
                     continue
-                keys = await self._keys(client, (namespace, reference.name), now_seconds)
+                try:
+                    keys = await self._keys(client, (namespace, reference.name), now_seconds)
+                except KubeError as error:
+                    if error.status not in FORBIDDEN:
+                        raise
+                    path = f"spec.prefixes[{index}].{part}.configMapKeyRef"
+                    problems.append(f"{path}: ConfigMap {reference.name} may not be read: {error.message}.")
+                    continue
                 if keys is None or reference.key not in keys:
                     what = f"ConfigMap {reference.name} " + ("does not exist" if keys is None else "lacks that key")
                     path = f"spec.prefixes[{index}].{part}.configMapKeyRef"

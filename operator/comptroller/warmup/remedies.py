@@ -12,6 +12,7 @@ NOT_CACHED: Final = (
     "nothing was found cached: switch the engine's prefix caching on (vLLM --enable-prefix-caching, SGLang without "
     "--disable-radix-cache), or give it more cache"
 )
+PUSHED_OUT: Final = "other prompts have pushed it out: give the engine more cache, or warm fewer prefixes there"
 NOT_TOLD: Final = (
     "the engine does not say how much it found cached: start it with --enable-prompt-tokens-details (vLLM) or "
     "--enable-cache-report (SGLang)"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from comptroller.warmup.plan import Plan, PlannedPrefix, digest
-from comptroller.warmup.remedies import NOT_CACHED, NOT_TOLD, UNREACHABLE
+from comptroller.warmup.remedies import NOT_CACHED, NOT_TOLD, PUSHED_OUT, UNREACHABLE
 from comptroller.warmup.request import Answer, RefusedError, ask
 from comptroller.warmup.result import Measured, Result
 from comptroller.warmup.snapshots import Snapshots, open_snapshots
@@ -170,7 +170,7 @@ def _problem(plan: Plan, one: Filled) -> str:
         f"prefix {one.prefix.name}: {one.hit_ratio:.0%} of {tokens} tokens were cached, "
         f"{plan.minimum_hit_ratio:.0%} are wanted"
     )
-    return f"{said}: {NOT_CACHED}" if one.hit_ratio == 0.0 else said
+    return f"{said}: {NOT_CACHED if one.hit_ratio == 0.0 else PUSHED_OUT}"
 
 
 def hit_ratio(answer: Answer) -> float:

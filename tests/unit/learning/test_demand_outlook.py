@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from comptroller.allocation.snapshot import Outlook
@@ -97,6 +97,7 @@ def test_the_times_that_were_not_asked_for_longest_are_forgotten() -> None:
     assert list(one._learned) == [(3, 10), (4, 10), (5, 10)]
 
 
+@example(60.0 * 2 * DAY, {"a": 1.0, "b": 1.0}, 180.0, 600.0, 8, {"a": 2e306, "b": 1.0})
 @given(
     st.floats(),
     st.dictionaries(st.sampled_from(["a", "b", "new"]), st.floats()),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from comptroller.api.cachewarmup import Message
-from comptroller.render.warmup import Run, warmup_children, warmup_job_name, warmup_token
+from comptroller.render.warmup import Run, placed_digest, warmup_children, warmup_job_name, warmup_token
 from tests.golden.cases import REPLICAS, SETTINGS, SLOTS, WARMUPS, owner, warmup
 
 
@@ -21,19 +21,20 @@ def test_what_a_run_proves_has_one_name_and_anything_else_another() -> None:
     slots = SLOTS["compliance"]
     changed = spec.model_copy(update={"prefixes": [spec.prefixes[0], spec.prefixes[1].model_copy(update={"tools": None,
         "messages": [Message(role="user", content="2+2?")]})]})  # fmt: skip
+    same, life = placed_digest(spec, slots, ""), "start-1"
     names = [
-        warmup_token("compliance", spec, replica, slots, "start-1", ""),
-        warmup_token("compliance", spec, replace(replica, pod_uid="other"), slots, "start-1", ""),
-        warmup_token("compliance", spec, replace(replica, model="other"), slots, "start-1", ""),
-        warmup_token("compliance", spec, replica, {"policy": ()}, "start-1", ""),
-        warmup_token("compliance", spec, replica, {"policy": (0,), "short": (1,)}, "start-1", ""),
-        warmup_token("compliance", spec, replica, slots, "start-2", ""),
-        warmup_token("compliance", spec, replica, slots, "start-1", "digest of a ConfigMap"),
-        warmup_token("compliance", changed, replica, slots, "start-1", ""),
+        warmup_token("compliance", same, replica, life),
+        warmup_token("compliance", same, replace(replica, pod_uid="other"), life),
+        warmup_token("compliance", same, replace(replica, model="other"), life),
+        warmup_token("compliance", same, replica, "start-2"),
+        warmup_token("compliance", placed_digest(spec, {"policy": ()}, ""), replica, life),
+        warmup_token("compliance", placed_digest(spec, {"policy": (0,), "short": (1,)}, ""), replica, life),
+        warmup_token("compliance", placed_digest(spec, slots, "digest of a ConfigMap"), replica, life),
+        warmup_token("compliance", placed_digest(changed, slots, ""), replica, life),
     ]
 
     assert len(set(names)) == len(names)
-    assert names[0] == warmup_token("compliance", spec, replica, slots, "start-1", "")
+    assert names[0] == warmup_token("compliance", placed_digest(spec, slots, ""), replica, life)
     assert warmup_job_name(names[0], None) == names[0] == warmup("compliance")[1]["metadata"]["name"]
     assert warmup_job_name(names[0], 1795327250) == f"{names[0]}-1795327250"
     assert len(warmup_job_name("w" * 63, 1795327250)) <= 63

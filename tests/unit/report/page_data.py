@@ -46,10 +46,10 @@ def books(spent: float, baseline: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def budget(name: str, spent: float, limit: float, scope: str = "tenant") -> dict[str, Any]:
+def budget(tenant: str, spent: float | None, limit: float, state: str | None) -> dict[str, Any]:
     return {
-        "policy": "inference/research", "scope": scope, "name": name, "spentUsd": spent, "limitUsd": limit,
-        "resetSeconds": AT + 40_000, "exhausted": spent >= limit,
+        "policy": "inference/research", "tenant": tenant, "spentUsd": spent, "budgetUsd": limit,
+        "resetsAt": "2026-11-23T00:00:00Z" if state else None, "state": state,
     }  # fmt: skip
 
 
@@ -100,8 +100,9 @@ def data(**changes: Any) -> dict[str, Any]:
             "baseline": f"the price of {api} ($3.00 and $15.00 per million tokens, test)",
         },
         "budgets": [
-            budget("red", 41.0, 100.0), budget("blue", 88.0, 100.0), budget("green", 50.2, 50.0),
-            budget("", 179.2, 500.0, "policy"),
+            budget("", 179.2, 500.0, "Within"), budget("red", 41.0, 100.0, "Within"),
+            budget("blue", 88.0, 100.0, "Near"), budget("green", 50.2, 50.0, "Exhausted"),
+            budget("grey", None, 20.0, None),
         ],
         "decisions": [
             {

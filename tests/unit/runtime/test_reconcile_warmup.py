@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from comptroller.runtime.reconcile.gate import gated_pools
@@ -247,3 +249,17 @@ async def test_a_spec_that_cannot_be_read_gates_nothing(cluster: Cluster) -> Non
     await cluster.reconcile()
     assert gated_pools(cluster.world.context.picture().specs) == set()
     assert cluster.condition("Stalled") == ("True", "Invalid")
+
+
+async def test_a_result_that_comes_late_counts_all_the_same(cluster: Cluster) -> None:
+    cluster.warmup("docs")
+    await cluster.reconcile()
+    job = cluster.job()
+    cluster.end(job, WARM)
+    cluster.say(job, "")
+    await cluster.reconcile()
+    assert cluster.gate() == ("True", "Admitted")
+    cluster.replica(ready=True)
+    cluster.say(job, json.dumps(WARM))
+    await cluster.reconcile()
+    assert cluster.gate() == ("True", "Warm")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from comptroller.kube.client import KubeError
 from comptroller.kube.resources import POD
 from comptroller.runtime.reconcile.warmup_due import CATCH_UP_SECONDS, RETRY_SECONDS
 from tests.unit.kube import build
@@ -283,3 +284,40 @@ async def test_a_gate_whose_job_never_ends_opens_by_itself(cluster: Cluster) -> 
     await cluster.reconcile()
     assert cluster.gate() == ("True", "Admitted")
     assert "ai/docs: not warm within 100 s, and no Job tells why" in cluster.message()
+
+
+async def test_a_gate_opens_in_the_end_although_no_job_may_be_made(cluster: Cluster) -> None:
+    cluster.replica(ready=False, answers_since=40)
+    cluster.warmup("docs", gate={"timeoutSeconds": 100})
+    cluster.api.refuses = KubeError(403, "exceeded quota")
+    with pytest.raises(KubeError):
+        await cluster.reconcile()
+    assert cluster.gate() == ("False", "Warming")
+    cluster.now(40 + 131)
+    with pytest.raises(KubeError):
+        await cluster.reconcile()
+    assert cluster.gate() == ("True", "Admitted")
+
+
+async def test_a_config_map_that_may_not_be_read_is_told_and_holds_nothing_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise KubeError(403, "configmaps is forbidden")
+
+    monkeypatch.setattr(cluster.api, "get", refuse)
+    cluster.warmup("docs", **REFERENCE)
+    await cluster.reconcile()
+    assert cluster.gate() == ("True", "Admitted")
+    assert "ConfigMap prompts may not be read: configmaps is forbidden" in cluster.message_of("Ready")
+
+
+async def test_refreshes_do_not_pile_up_jobs(cluster: Cluster) -> None:
+    job = await warmed(cluster, triggers={"refreshSeconds": 60})
+    for number in range(1, 6):
+        cluster.now(50 + number * 60)
+        await cluster.reconcile()
+        await cluster.end_at(f"{job}-{AT_50 + number * 60}", WARM, 50 + number * 60)
+        await cluster.reconcile()
+    assert cluster.jobs() == [f"{job}-{AT_50 + number * 60}" for number in (3, 4, 5)]
+    assert len([name for name in cluster.api.names() if name.startswith("ConfigMap docs-")]) == 3

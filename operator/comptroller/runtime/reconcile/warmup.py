@@ -9,6 +9,7 @@ from comptroller.allocation.validation import Stall
 from comptroller.api.cachewarmup import CacheWarmupSpec
 from comptroller.api.conditions import Reason
 from comptroller.apply.objects import NameTakenError
+from comptroller.kube.client import KubeError
 from comptroller.kube.resources import CACHE_WARMUP, JOB, MODEL_POOL, KubeDict, ObjectKey
 from comptroller.observe.replicas import Replica, replicas_of
 from comptroller.render import warmup as rendering
@@ -25,6 +26,8 @@ from comptroller.runtime.reconcile.warmup_runs import Run, Survey, survey
 from comptroller.runtime.reconcile.warmup_status import warmup_status
 from comptroller.runtime.state import Picture
 
+KEPT_JOBS = 3  # per replica, for inspection
+
 
 async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
     """Warms what is not warm, opens the gate of what is, and tells what was measured."""
@@ -35,15 +38,21 @@ async def reconcile_warmup(context: Context, key: ObjectKey) -> None:
     surveys: list[Survey] = []
     runs: list[Run] = []
     problems: tuple[Stall, ...] = ()
+    refused: KubeError | None = None
     if spec is not None:  # of its pools that are unknown `stalls` tells; those that exist are warmed and gated
         surveys = await _surveys(context, key[0], spec, picture)
         everything = _runs(context, case.name, surveys)
         if not paused(live):
-            problems = await _apply(context, live, spec, everything)
+            try:
+                problems = await _apply(context, live, spec, everything)
+            except KubeError as error:
+                refused = error  # gates have their own time limit, whether there are Jobs or not
         for one in surveys:
             for replica in _living(context, one):
                 await open_gate(context, one, replica)
         runs = [run for run in _runs(context, case.name, surveys) if run.replica.engine_ready]
+    if refused is not None:
+        raise refused
     if problems or spec is None or (stalls and not surveys):
         await tell_stalled(context, case, (*stalls, *problems), "Nothing is warmed.")
         return
@@ -73,8 +82,9 @@ def _runs(context: Context, warmup: str, surveys: Sequence[Survey]) -> list[Run]
 async def _apply(context: Context, live: KubeDict, spec: CacheWarmupSpec, runs: Sequence[Run]) -> tuple[Stall, ...]:
     """Makes the Jobs that are due. New replicas are warmed at once, serving ones one after the other.
 
-    Jobs that have ended stay until their time is up. One that is under way stays while what it proves is wanted, also
-    that of a replica that does not answer for a moment: without it the run would never end.
+    Of the Jobs that have ended the newest of each replica stay until their time is up. One that is under way stays
+    while what it proves is wanted, also that of a replica that does not answer for a moment: without it the run would
+    never end.
     """
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     wanted_tokens = {run.token: run for run in runs}
@@ -94,13 +104,24 @@ async def _apply(context: Context, live: KubeDict, spec: CacheWarmupSpec, runs: 
             owner = owner_reference(live)
             wanted += rendering.warmup_children(name, namespace, spec, run.target, owner, context.settings, one)
             started.append(run)
-        await context.applier.converge(live, wanted, untouched=ended | active.keys())
+        kept = _newest([jobs[one] for one in ended])
+        await context.applier.converge(live, wanted, untouched=kept | active.keys())
     except RenderError as error:
         return (Stall(Reason.INVALID, error.path, str(error)),)
     except NameTakenError as error:
         return (Stall(Reason.NAME_TAKEN, "metadata.name", str(error)),)
     await _tell_started(context, live, started)
     return ()
+
+
+def _newest(ended: Sequence[KubeDict]) -> set[str]:
+    """The last ended Jobs of each replica: a short refresh would otherwise pile them up for an hour."""
+    by_replica: dict[str, list[tuple[str, str]]] = {}
+    for job in ended:
+        at = max(one.get("lastTransitionTime") or "" for one in job["status"]["conditions"])
+        uid = (job["metadata"].get("labels") or {}).get(rendering.POD_UID, "")
+        by_replica.setdefault(uid, []).append((at, job["metadata"]["name"]))
+    return {name for some in by_replica.values() for _, name in sorted(some)[-KEPT_JOBS:]}
 
 
 def _is_new(run: Run) -> bool:

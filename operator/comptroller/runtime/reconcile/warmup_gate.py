@@ -14,6 +14,8 @@ LONGEST_MESSAGE = 1024
 GRACE_SECONDS = 30.0
 """How much later than its timeout a gate opens whose Job was never made or never ended."""
 
+CLOCKS_SECONDS = 5.0  # how far the clocks of a node and of the operator may be apart
+
 
 async def open_gate(context: Context, survey: Survey, replica: Replica) -> None:
     """Writes the condition of one replica from the results of all warm-ups of its pool.
@@ -92,7 +94,8 @@ def _served_before(replica: Replica) -> bool:
     would take it back as soon as it answers."""
     if not replica.admitted or replica.started_seconds is None:
         return False
-    return replica.gate_since_seconds is None or replica.gate_since_seconds >= replica.started_seconds
+    opened = replica.gate_since_seconds
+    return opened is None or opened >= replica.started_seconds - CLOCKS_SECONDS
 
 
 async def _write_condition(

@@ -66,6 +66,7 @@ class Member:
     spec: CacheWarmupSpec
     contents: Contents
     placed: Placed
+    digest: str  # of the prefixes and where they go
     created_seconds: float
     scheduled: float | None  # when its schedule was last due
 
@@ -119,10 +120,10 @@ class Survey:
         started = replica.started_seconds or 0.0
         life = f"start-{int(started)}"  # a container that restarted has lost its cache
         placed = member.placed.slots
-        token = rendering.warmup_token(member.name, member.spec, target, placed, life, member.contents.digest)
+        token = rendering.warmup_token(member.name, member.digest, target, life)
         records, found = read_record(replica.warm_message), self.ended.get(token)
         recorded = ended = records.get(token)
-        if found is not None and (recorded is None or _at(found) > recorded.at_seconds):
+        if found is not None and (recorded is None or _supersedes(found, recorded)):
             ended = Ended(token, found.result.warm, _at(found), found.result.digest)
         earlier = max(
             (one for one in records.values() if same_warmup(one.token, token) and one.at_seconds >= started),
@@ -187,6 +188,7 @@ async def survey(context: Context, pool: str, picture: Picture) -> Survey | None
             spec=one.spec,
             contents=one.contents,
             placed=placed[key],
+            digest=rendering.placed_digest(one.spec, placed[key].slots, one.contents.digest),
             created_seconds=moment(live[key].get("metadata", {}).get("creationTimestamp")) or 0.0,
             scheduled=scheduled(one.spec, now),
         )
@@ -232,6 +234,11 @@ def _caches(
         ]
         tokens = next((float(one) for one in told if one), None)
     return Caches(0, tokens, per_token)
+
+
+def _supersedes(run: EndedRun, recorded: Ended) -> bool:
+    """Whether a result tells more than the record: it is newer, or the word of a pod that had been missed."""
+    return _at(run) > recorded.at_seconds or (_at(run) == recorded.at_seconds and run.result.warm and not recorded.warm)
 
 
 def _at(run: EndedRun) -> int:
