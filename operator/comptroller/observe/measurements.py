@@ -57,6 +57,9 @@ class Measurements:
     prefix_tokens: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
     )  # (pool, policy, route, kind) per second
+    router_cores: Series | Unknown = field(
+        default_factory=lambda: Unknown("not asked yet")
+    )  # (namespace, router), of all its processes together
     answered_by_pool: Series | Unknown = field(default_factory=lambda: Unknown("not asked yet"))  # (pool,) per second
     verdicts: Series | Unknown = field(
         default_factory=lambda: Unknown("not asked yet")
@@ -116,6 +119,10 @@ async def measure(source: PrometheusSource, settings: PrometheusSettings) -> Mea
         "answered_by_pool": (
             f'sum by (pool) (rate(comptroller_router_responses_total{{outcome="ok"}}[{window}s]))',
             ("pool",),
+        ),
+        "router_cores": (
+            f'sum by (namespace, router) (rate(process_cpu_seconds_total{{router!=""}}[{window}s]))',
+            ("namespace", "router"),
         ),
         "verdicts": (
             "sum by (policy, route, pool, verdict) "

@@ -1,8 +1,8 @@
 """What Prometheus shall scrape: engines and routers, as its HTTP service discovery reads them.
 
 For a Prometheus that has no discovery of its own in this cluster, `/targets` of the operator is one. Labels: all get
-namespace, pod and component (engine or router); engines get pool too, and routers router_policy (namespace/name), since
-`policy` is a label of their own series.
+namespace, pod and component (engine or router); engines get pool too, and routers router (their Deployment) and
+router_policy (namespace/name), since `policy` is a label of their own series.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from comptroller.kube.store import ClusterStore
 from comptroller.observe.replicas import POOL_LABEL
 
 POLICY_LABEL = "comptroller.dev/policy"
+ROUTER_LABEL = "comptroller.dev/router"
 PORT_NAMES = ("http", "metrics")
 
 
@@ -32,6 +33,7 @@ def scrape_targets(store: ClusterStore) -> list[dict[str, Any]]:
         if component == "engine":
             found["pool"] = labels.get(POOL_LABEL, "")
         else:
+            found["router"] = labels.get(ROUTER_LABEL, "")
             found["router_policy"] = f"{metadata['namespace']}/{labels.get(POLICY_LABEL, '')}"
         path = "/metrics/" if component == "router" else "/metrics"
         groups.append({"targets": [f"{_host(status['podIP'])}:{port}"], "labels": {**found, "__metrics_path__": path}})

@@ -198,6 +198,7 @@ QUERIES = {
     '"dialect", "llamacpp:prompt_tokens_cached_total", "", ""))',
     "spent_usd_per_second": "sum by (pool) (rate(comptroller_router_usd_total[60s]))",
     "answered_by_pool": 'sum by (pool) (rate(comptroller_router_responses_total{outcome="ok"}[60s]))',
+    "router_cores": 'sum by (namespace, router) (rate(process_cpu_seconds_total{router!=""}[60s]))',
     "verdicts": "sum by (policy, route, pool, verdict) "
     '(rate(comptroller_router_evaluations_total{source!="verify"}[60s]))',
     "verified": 'sum by (policy, route) (rate(comptroller_router_evaluations_total{source="verify"}[480s]))',

@@ -34,6 +34,7 @@ def test_a_router_bears_its_policy_under_a_name_that_its_own_series_do_not_use()
     router = build.engine_pod("r", component="router", labels={"comptroller.dev/policy": "research"})
     labels = targets(router)[0]["labels"]
     assert labels["router_policy"] == "ai/research"
+    assert "router" in labels
     assert "policy" not in labels
     assert labels["__metrics_path__"] == "/metrics/"
 

@@ -13,7 +13,6 @@ from comptroller.render.router.build import (
     build_plans,
     is_restricted,
     per_token,
-    router_replicas,
     thousandths,
     unreachable_backends,
 )
@@ -165,14 +164,6 @@ def test_equal_decisions_in_another_order_give_equal_plans() -> None:
 )
 def test_shares_become_thousandths(shares: dict[str, float], weights: dict[str, int]) -> None:
     assert thousandths(shares) == weights
-
-
-@pytest.mark.parametrize(
-    ("load", "current", "expected"),
-    [(0, None, 1), (20, None, 1), (21, None, 2), (45, 4, 4), (35, 4, 3), (1000, 2, 4), (0, 4, 1)],
-)
-def test_router_processes_follow_the_load_with_hysteresis(load: float, current: int | None, expected: int) -> None:
-    assert router_replicas(load, current, 1, 4) == expected
 
 
 def test_prices_are_exact_and_a_free_pool_costs_nothing() -> None:

@@ -21,11 +21,10 @@ from comptroller.render.router.caches import backend_cache
 from comptroller.render.router.evaluation import evaluator_of, everybody, shadow_of
 from comptroller.render.router.limits import nowhere_else, planned_in_flight, pool_limits
 from comptroller.render.router.plan import RouterBackend, RouterPlan, RouterRoute, RouterTenant, SecretMount
+from comptroller.render.router.processes import processes_for, router_replicas
 
 MILLION = Decimal(1_000_000)
 THOUSAND = 1000
-REQUESTS_PER_SECOND_PER_REPLICA = 20.0
-"""Of one router process: 28 were measured at full load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +57,16 @@ def build_plans(
     current_replicas: Mapping[str, int] | None = None,
     redis: RedisSettings | None = None,
     cache_lives: Mapping[tuple[str, str], str] | None = None,
+    router_cores: Mapping[str, float] | None = None,
 ) -> tuple[RouterPlan, ...]:
     """One plan for the open router and one for the restricted router, each only when it has a route.
 
     `pools` and `states` are keyed namespace/name, `routes` (of the decision) namespace/policy/route,
     `current_replicas` by the name of the router Deployment, for hysteresis; `redis` is where open routers share
-    what they spend; `cache_lives` has what pays of prompt caches: (namespace/policy/route, pool) -> 5m, 1h or none. A
-    route without a `RoutePlan` (first start)
-    goes to all its permitted local pools in equal shares, hosted ones in reserve. Pools that are unknown or without a
-    state are left out.
+    what they spend; `cache_lives` has what pays of prompt caches: (namespace/policy/route, pool) -> 5m, 1h or none;
+    `router_cores` is how many cores the processes of a router Deployment use together, where that is measured. A route
+    without a `RoutePlan` (first start) goes to all its permitted local pools in equal shares, hosted ones in reserve.
+    Pools that are unknown or without a state are left out.
     """
     builder = _Builder(namespace, f"{namespace}/{name}", pools, states, cache_lives or {})
     names = {False: router_name(name), True: router_name(name, restricted=True)}
@@ -82,8 +82,9 @@ def build_plans(
             continue
         decided = {one.name: routes.get(f"{namespace}/{name}/{one.name}") for one in members}
         load = sum(plan.requests_per_second or 0.0 for plan in decided.values() if plan)
+        processes = processes_for(load, (router_cores or {}).get(names[kind]))
         replicas = router_replicas(
-            load, (current_replicas or {}).get(names[kind]), spec.router.replicas.min, spec.router.replicas.max
+            processes, (current_replicas or {}).get(names[kind]), spec.router.replicas.min, spec.router.replicas.max
         )
         if any(plan is not None and plan.requests_per_second is None for plan in decided.values()):
             replicas = max(replicas, min((current_replicas or {}).get(names[kind], 0), spec.router.replicas.max))
@@ -164,20 +165,6 @@ def router_name(policy: str, *, restricted: bool = False) -> str:
 def router_address(router: str, namespace: str, port: int) -> str:
     """Where clients reach a router."""
     return f"http://{router}.{namespace}.svc.cluster.local:{port}/v1"
-
-
-def router_replicas(requests_per_second: float, current: int | None, minimum: int, maximum: int) -> int:
-    """Processes for a load. Up at once; down only when one fewer would still have a third to spare, so that a load at
-    the edge does not make them come and go.
-
-    >>> router_replicas(45, None, 1, 4), router_replicas(45, 4, 1, 4), router_replicas(35, 4, 1, 4)
-    (3, 4, 3)
-    """
-    least = max(1, minimum)
-    wanted = math.ceil(requests_per_second / REQUESTS_PER_SECOND_PER_REPLICA)
-    if current is not None and wanted < current:
-        wanted = min(current, math.ceil(1.5 * requests_per_second / REQUESTS_PER_SECOND_PER_REPLICA))
-    return max(least, min(wanted, max(maximum, least)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from comptroller.allocation.audit import Violation
 from comptroller.allocation.audit_pod import audit_egress, audit_router_pod, secrets_of
 from comptroller.allocation.audit_router import audit_router_config
 from comptroller.allocation.decision import RoutePlan
+from comptroller.allocation.snapshot import Sample, Unknown
 from comptroller.allocation.validation import Stall
 from comptroller.api.conditions import Reason
 from comptroller.api.modelpool import ModelPoolSpec
@@ -118,7 +119,17 @@ def plan_routers(
     lives = {at: one.life for at, one in picture.caches.items()}
     decided = picture.decision.routes if routes is None else routes
     redis = context.settings.router.redis
-    return build_plans(key[1], key[0], spec, usable_pools(picture), states, decided, current, redis, lives)
+    pools, cores = usable_pools(picture), _router_cores(key[0], picture)
+    return build_plans(key[1], key[0], spec, pools, states, decided, current, redis, lives, cores)
+
+
+def _router_cores(namespace: str, picture: Picture) -> dict[str, float]:
+    """How many cores each router uses, where that is measured."""
+    found = picture.measured.router_cores
+    rows = {} if isinstance(found, Unknown) else found
+    return {
+        router: one.value for (place, router), one in rows.items() if place == namespace and isinstance(one, Sample)
+    }
 
 
 def _backend_state(name: str, picture: Picture) -> BackendState:
