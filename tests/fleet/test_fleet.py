@@ -68,6 +68,26 @@ def test_the_network_lets_a_restricted_router_reach_its_pools_and_nothing_outsid
         assert reach(service["spec"]["clusterIP"], port).startswith("refused")
 
 
+def test_a_compromised_restricted_router_reaches_no_address_that_the_open_one_does(fleet: Fleet) -> None:
+    """What the open router reaches shows that there is something to reach."""
+
+    def reach(router: str, host: str, port: str) -> str:
+        where = ("exec", "-n", "inference", f"deploy/{router}", "--", "python3", "-c")
+        return fleet.kubectl(*where, REACH, host, port).strip()
+
+    server = fleet.get("endpoints", "kubernetes", "-n", "default")["subsets"][0]
+    places = [("kubernetes.default.svc.cluster.local", "443")]
+    places += [(server["addresses"][0]["ip"], str(server["ports"][0]["port"]))]
+    for item in fleet.get("pods", "-n", "hosted-apis")["items"]:  # past the Services, by the pods' own addresses
+        port = item["spec"]["containers"][0]["ports"][0]["containerPort"]
+        places.append((item["status"]["podIP"], str(port)))
+
+    for host, port in places:
+        assert reach("research-router", host, port) == "reached", (host, port)
+        assert reach("research-router-restricted", host, port).startswith("refused"), (host, port)
+    assert reach("research-router-restricted", "kube-dns.kube-system.svc.cluster.local", "53") == "reached"
+
+
 def test_a_client_cannot_talk_a_restricted_route_outside(fleet: Fleet) -> None:
     body = json.dumps(
         {
