@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ REACH = (
     "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), 4).close(); print('reached')\n"
     "except OSError as error: print('refused', type(error).__name__)"
 )
+
+SERIES = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:4000/metrics', timeout=5).read().decode())"
 
 
 def test_the_demo_tells_its_story(fleet: Fleet) -> None:
@@ -86,6 +90,20 @@ def test_a_compromised_restricted_router_reaches_no_address_that_the_open_one_do
         assert reach("research-router", host, port) == "reached", (host, port)
         assert reach("research-router-restricted", host, port).startswith("refused"), (host, port)
     assert reach("research-router-restricted", "kube-dns.kube-system.svc.cluster.local", "53") == "reached"
+
+
+def test_a_changed_policy_is_in_force_without_a_new_router(fleet: Fleet, record_property: Any) -> None:
+    where = ("exec", "-n", "inference", "deploy/research-router", "--", "python3", "-c")
+    pods = ("get", "pods", "-n", "inference", "-l", "comptroller.dev/router=research-router", "-o", "name")
+    before, began = fleet.kubectl(*pods), time.monotonic()
+    change = [{"op": "add", "path": "/spec/routes/0/workflow", "value": "changed"}]
+    fleet.kubectl("patch", "routingpolicy", "research", "-n", "inference", "--type=json", "-p", json.dumps(change))
+    patched = time.monotonic()
+    while 'workflow="changed"' not in fleet.kubectl(*where, SERIES):
+        assert time.monotonic() - patched < 60, "the routers do not know the change"
+    record_property("seconds_to_effect", f"{time.monotonic() - began:.1f}")
+    print(f"in force {time.monotonic() - began:.1f} s after kubectl patch was called")
+    assert fleet.kubectl(*pods) == before
 
 
 def test_a_client_cannot_talk_a_restricted_route_outside(fleet: Fleet) -> None:
