@@ -79,8 +79,8 @@ bench: setup ## what decisions, router, operator and engine cost here (BENCH="de
 
 generate: $(VENV) ## crds/ and their reference from the models; the chart from its values; metrics, dashboard, rules
 	@$(PY) -m comptroller crds --write crds
-	@$(PY) charts/generate.py
 	@$(PY) -m monitoring
+	@$(PY) charts/generate.py
 
 verify: generate ## fails when something generated is not committed
 	@git diff --exit-code -- crds charts docs/reference monitoring

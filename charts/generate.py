@@ -24,6 +24,7 @@ from comptroller.api.settings import Settings
 CHARTS = Path(__file__).resolve().parent
 CHART = CHARTS / "comptroller"
 CRDS = CHARTS.parent / "crds"
+MONITORING = CHARTS.parent / "monitoring"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,10 @@ def versioned(text: str) -> str:
     return re.sub(r"(comptroller/comptroller:)\S+", rf"\g<1>{__version__}", text)
 
 
+WATCHING = {"rules.yaml": "alerts.yaml", "dashboard.json": "dashboard.json"}
+"""File of monitoring/ -> file of the chart."""
+
+
 def written() -> dict[Path, str]:
     """Every generated file with its text."""
     found = values((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -163,7 +168,8 @@ def written() -> dict[Path, str]:
         CHART / "Chart.yaml": versioned((CHART / "Chart.yaml").read_text(encoding="utf-8")),
     }
     crds = {CHART / "files" / "crds" / path.name: path.read_text(encoding="utf-8") for path in CRDS.glob("*.yaml")}
-    return files | crds
+    watching = {CHART / "files" / to: (MONITORING / name).read_text(encoding="utf-8") for name, to in WATCHING.items()}
+    return files | crds | watching
 
 
 def main() -> None:

@@ -492,6 +492,7 @@ def running_fleet(
             }
         },
         "watchNamespaces": [name],
+        "page": {"enabled": True},
     }
     operator = Operator(folder, login(server, folder), settings)
     fleet = Fleet(server, name, gpu_class, routers, prometheus, operator)

@@ -65,3 +65,24 @@ def test_the_conditions_of_a_pool_are_told_as_its_status_says_them(fleet: Fleet,
     ready = fleet.condition("modelpool", "chat", "Ready")["status"]
     labels = f'namespace="{fleet.namespace}",name="chat",type="Ready",status="{ready}"'
     until("the condition is told", lambda: len(answer(watched, f"comptroller_condition{{{labels}}} == 1")) == 1)
+
+
+def test_the_page_of_a_running_operator_shows_its_fleet(fleet: Fleet, watched: Prometheus) -> None:
+    def told() -> dict[str, Any]:
+        with urlopen(f"http://127.0.0.1:{fleet.operator.port}/page.json", timeout=5) as answered:
+            found: dict[str, Any] = json.load(answered)
+        return found
+
+    until("money was read", lambda: told()["money"])
+    found = told()
+    (gpu,) = [one for one in found["gpus"] if one["class"] == fleet.gpu_class]
+    assert [one["gpus"] for one in gpu["nodes"]] == [8]
+    held = gpu["nodes"][0]["pools"]
+    assert held.get(f"{fleet.namespace}/chat", 0) >= 1
+    assert [one["name"] for one in found["pools"]] == [f"{fleet.namespace}/api", f"{fleet.namespace}/chat"]
+    assert any("rps" in one["text"] for one in found["pools"][1]["sentences"])
+    assert found["hours"][-1][1] > 0
+    with urlopen(f"http://127.0.0.1:{fleet.operator.port}/", timeout=5) as answered:
+        page = answered.read().decode()
+        assert "default-src 'none'" in answered.headers["Content-Security-Policy"]
+    assert f"{fleet.namespace}/chat" in page

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.request import urlopen
 
@@ -97,6 +100,45 @@ def test_the_fleet_is_shown_with_its_cost(grown: Fleet) -> None:
     assert code == 0
     assert re.search(r"\nmodelpool/chat .*\n", out)
     assert re.search(r"\$\S+/h: \$\S+ inside, \$\S+ at hosted APIs \(marginal basis", out)
+
+
+def test_status_is_watched_on_a_terminal_until_control_c(grown: Fleet) -> None:
+    terminal, program = pty.openpty()
+    command = [sys.executable, "-m", "comptroller", "status", "-n", grown.namespace, "--watch", "0.5"]
+    environment = os.environ | {"KUBECONFIG": str(grown.server.kubeconfig), "COLUMNS": "90", "LINES": "60"}
+    process = subprocess.Popen(command, env=environment, stdin=program, stdout=program, stderr=subprocess.PIPE)
+    os.close(program)
+    shown = ""
+
+    def more() -> str:
+        nonlocal shown
+        with suppress(OSError):  # the terminal is closed: the program has ended
+            shown += os.read(terminal, 65536).decode()
+        return shown
+
+    until("it was drawn twice", lambda: more().count("\x1b[H") >= 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, b"")
+    until("the cursor is back", lambda: more().endswith("\x1b[?25h"))
+    os.close(terminal)
+    last = re.sub(r"\x1b\[[?\d]*\w", "", shown[shown.rindex("\x1b[H") :])
+    assert "modelpool/chat" in last
+    assert re.search(rf"\n{grown.gpu_class} +[4-6] ", last)
+    assert "LAST DECISIONS" in last
+    assert max(len(line) for line in last.splitlines()) <= 90
+
+
+def test_status_as_json_lines_while_it_is_watched(grown: Fleet) -> None:
+    command = [sys.executable, "-m", "comptroller", "status", "-n", grown.namespace, "-o", "json", "-w", "0.5"]
+    environment = os.environ | {"KUBECONFIG": str(grown.server.kubeconfig)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        rounds = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert [one["class"] for one in rounds[1]["gpus"] if one["want"]] == [grown.gpu_class]
+    assert rounds[1]["decisions"]
 
 
 def test_the_ledger_is_served_and_intervals_get_their_cost(grown: Fleet) -> None:

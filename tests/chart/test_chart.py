@@ -172,6 +172,19 @@ def test_monitors_are_made_where_asked_for() -> None:
     assert "ServiceMonitor" not in {item["kind"] for item in rendered()}
 
 
+def test_alerts_and_dashboard_come_whole_where_asked_for() -> None:
+    objects = rendered("--set", "prometheusRule.enabled=true", "--set", "dashboard.enabled=true")
+    rules = one(objects, "PrometheusRule")["spec"]
+    assert rules == yaml.safe_load((ROOT / "monitoring" / "rules.yaml").read_text())
+    board = one(objects, "ConfigMap", "comptroller-dashboard")
+    assert json.loads(board["data"]["comptroller.json"]) == json.loads(
+        (ROOT / "monitoring" / "dashboard.json").read_text()
+    )
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    names = {item["metadata"]["name"] for item in rendered()}
+    assert "comptroller-dashboard" not in names
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

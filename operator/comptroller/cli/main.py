@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from comptroller import __version__
 from comptroller.cli import crds, explain, plan, report, run, simulate, status
@@ -12,7 +13,8 @@ from comptroller.cli import crds, explain, plan, report, run, simulate, status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line and runs its verb."""
-    parser = argparse.ArgumentParser(prog="comptroller", description=__doc__.splitlines()[0])
+    called = "kubectl comptroller" if Path(sys.argv[0]).name.startswith("kubectl-") else "comptroller"
+    parser = argparse.ArgumentParser(prog=called, description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"comptroller {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, module in (

@@ -158,7 +158,8 @@ def test_the_whole_fleet_in_tables_with_its_cost(there: Cluster, run: Run) -> No
     code, out, _ = run("status", "-n", "inference")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines() if line] == [
-        "NAME", "modelpool/claude-sonnet", "modelpool/qwen3-32b-h100", "NAME", "routingpolicy/research", "$14.10/h:",
+        "NAME", "modelpool/claude-sonnet", "modelpool/qwen3-32b-h100", "NAME", "routingpolicy/research",
+        "GPU", "h100", "LAST", "2026-03-02", "2026-03-01", "$14.10/h:",
     ]  # fmt: skip
     data: dict[str, Any] = json.loads(run("status", "-A", "-o", "json")[1])
     assert data["totals"]["usdPerHour"] == pytest.approx(14.1)
