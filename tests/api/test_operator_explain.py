@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.request import urlopen
 
@@ -102,12 +102,25 @@ def test_the_fleet_is_shown_with_its_cost(grown: Fleet) -> None:
     assert re.search(r"\$\S+/h: \$\S+ inside, \$\S+ at hosted APIs \(marginal basis", out)
 
 
+@contextmanager
+def watching(fleet: Fleet, *arguments: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """`comptroller status --watch` as a process that Control-C reaches, wherever the tests were started."""
+    command = [sys.executable, "-m", "comptroller", "status", "-n", fleet.namespace, "--watch", "0.5", *arguments]
+    environment = os.environ | {"KUBECONFIG": str(fleet.server.kubeconfig), "COLUMNS": "90", "LINES": "60"}
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a background job ignores it
+    try:
+        process = subprocess.Popen(command, env=environment, text=True, **streams)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_status_is_watched_on_a_terminal_until_control_c(grown: Fleet) -> None:
     terminal, program = pty.openpty()
-    command = [sys.executable, "-m", "comptroller", "status", "-n", grown.namespace, "--watch", "0.5"]
-    environment = os.environ | {"KUBECONFIG": str(grown.server.kubeconfig), "COLUMNS": "90", "LINES": "60"}
-    process = subprocess.Popen(command, env=environment, stdin=program, stdout=program, stderr=subprocess.PIPE)
-    os.close(program)
     shown = ""
 
     def more() -> str:
@@ -116,10 +129,12 @@ def test_status_is_watched_on_a_terminal_until_control_c(grown: Fleet) -> None:
             shown += os.read(terminal, 65536).decode()
         return shown
 
-    until("it was drawn twice", lambda: more().count("\x1b[H") >= 2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (0, b"")
+    with watching(grown, stdin=program, stdout=program, stderr=subprocess.PIPE) as process:
+        os.close(program)
+        until("it was drawn twice", lambda: more().count("\x1b[H") >= 2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
     until("the cursor is back", lambda: more().endswith("\x1b[?25h"))
     os.close(terminal)
     last = re.sub(r"\x1b\[[?\d]*\w", "", shown[shown.rindex("\x1b[H") :])
@@ -130,9 +145,7 @@ def test_status_is_watched_on_a_terminal_until_control_c(grown: Fleet) -> None:
 
 
 def test_status_as_json_lines_while_it_is_watched(grown: Fleet) -> None:
-    command = [sys.executable, "-m", "comptroller", "status", "-n", grown.namespace, "-o", "json", "-w", "0.5"]
-    environment = os.environ | {"KUBECONFIG": str(grown.server.kubeconfig)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with watching(grown, "-o", "json", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         rounds = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
