@@ -39,14 +39,14 @@ class Shown(Page):
 
     told: dict[str, Any] = field(default_factory=data)
 
-    def data(self) -> dict[str, Any]:
+    def fresh(self) -> dict[str, Any]:
         return self.told
 
 
 @asynccontextmanager
 async def served(told: dict[str, Any]) -> AsyncIterator[tuple[str, Shown, web.AppRunner]]:
     world = World()
-    page = Shown(world.context, world.loop.hours, world.loop.ledger, told)
+    page = Shown(world.context, world.loop.hours, world.loop.ledger, told=told)
     runner = await serve(0, CollectorRegistry(), dict, dict, list, pages=page.routes())
     port = next(one[1] for one in runner.addresses if len(one) == 2)
     try:

@@ -22,12 +22,13 @@ from comptroller.observe.node_map import GpuNode, node_map
 from comptroller.report.explain import explain_pool
 from comptroller.report.page import page_html, page_parts
 from comptroller.runtime.books import Books
-from comptroller.runtime.clock import now_seconds, timestamp
+from comptroller.runtime.clock import monotonic_seconds, now_seconds, timestamp
 from comptroller.runtime.hours import Hours
 from comptroller.runtime.ledger import Ledger, usd_per_hour_spent
 from comptroller.runtime.reconcile.context import Context
 from comptroller.runtime.state import Picture
 
+KEPT_SECONDS = 1.0
 MOST_POOLS = 100
 MOST_NODES = 200  # of one GPU class
 MOST_DECISIONS = 12
@@ -60,6 +61,8 @@ class Page:
     hours: Hours
     ledger: Ledger
     books: Books = field(init=False)
+    _kept: dict[str, Any] = field(init=False, default_factory=dict)
+    _kept_seconds: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.books = Books(self.context.store, self.context.settings)
@@ -76,12 +79,18 @@ class Page:
         """The page; with `?parts` only what is read, for a page that is open already."""
         nonce = secrets.token_urlsafe(18)
         headers = HEADERS | {"Content-Security-Policy": content_security_policy(nonce)}
-        text = page_parts(self.data()) if "parts" in request.query else page_html(self.data(), nonce)
+        text = page_parts(self.fresh()) if "parts" in request.query else page_html(self.fresh(), nonce)
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _json(self, _: web.Request) -> web.Response:
         headers = HEADERS | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-        return web.json_response(self.data(), headers=headers)
+        return web.json_response(self.fresh(), headers=headers)
+
+    def fresh(self) -> dict[str, Any]:
+        """The data, at most a second old: however many look, the loop's time goes to decisions."""
+        if self._kept_seconds is None or monotonic_seconds() - self._kept_seconds > KEPT_SECONDS:
+            self._kept, self._kept_seconds = self.data(), monotonic_seconds()
+        return self._kept
 
     def data(self) -> dict[str, Any]:
         """All that the page shows, exact. Money is in US dollars; rates are requests per second."""

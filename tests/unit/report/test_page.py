@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.report.page import page_html
@@ -87,6 +87,7 @@ def test_no_name_becomes_an_element_an_attribute_or_a_script(text: str) -> None:
     assert {tag for tag, _ in attacked.found} <= {tag for tag, _ in honest.found}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_text_whatsoever_breaks_out(text: str) -> None:
     check(page_html(hostile(data(), text), NONCE))
@@ -180,6 +181,7 @@ def test_what_is_unknown_leaves_a_gap_in_the_chart() -> None:
 RATE = st.one_of(st.none(), st.floats(0, 1e9))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1e6), RATE, RATE, RATE, st.floats(0, 1e6)), max_size=40))
 def test_no_chart_leaves_its_frame(rows: list[tuple[float | None, ...]]) -> None:
     ordered = sorted(([1.8e9 + (one[0] or 0.0), *one[1:]] for one in rows), key=lambda one: one[0] or 0.0)

@@ -17,6 +17,7 @@ from comptroller.allocation.snapshot import Unknown
 from comptroller.api.settings import Settings
 from comptroller.observe.node_map import node_map
 from comptroller.runtime import books as books_module
+from comptroller.runtime import page as page_module
 from comptroller.runtime.books import Books
 from comptroller.runtime.hours import MOST_POINTS, Hours, point_of
 from comptroller.runtime.page import MOST_POOLS, Page
@@ -172,6 +173,19 @@ async def test_the_page_lets_nothing_in_and_nothing_out(world: World) -> None:
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Cache-Control"] == "no-store"
+
+
+async def test_many_who_look_at_once_cost_one_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(page_module, "monotonic_seconds", lambda: now[0])
+    page = page_of(world)
+    assert "decision" not in page.fresh()
+    await world.round(1.0)
+    now[0] = 0.9
+    assert "decision" not in page.fresh()
+    now[0] = 1.1
+    assert page.fresh()["decision"]["rung"] == "milp"
+    await page.close()
 
 
 async def test_it_is_off_until_it_is_asked_for() -> None:
