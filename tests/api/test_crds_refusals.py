@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from comptroller.api.kinds import KINDS
-from comptroller.api.schema import object_schema, walk
 from tests.api.conftest import ApiServer
 from tests.api.crds_api import ObjectApi, errors
 from tests.unit.api.examples import FULL, STATUS
 from tests.unit.api.objects import changed
-from tests.unit.api.refusals import BETWEEN_FIELDS, KIND_OF, SPEC_BOUNDS, STATUS_BOUNDS, Refusal
+from tests.unit.api.refusals import BETWEEN_FIELDS, SPEC_BOUNDS, STATUS_BOUNDS, Refusal
 
 pytestmark = pytest.mark.api
 
@@ -54,31 +52,3 @@ def test_a_host_path_is_refused_as_an_unknown_field_too(objects: ObjectApi) -> N
     volume = {"name": "root", "hostPath": {"path": "/"}}
     answer = objects.create(changed(FULL["local"](), {"spec.local.pod.volumes[5]": volume}))
     assert 'unknown field "spec.local.pod.volumes[5].hostPath"' in answer["message"]
-
-
-def test_every_rule_of_the_schemas_has_a_case() -> None:
-    cases = (*BETWEEN_FIELDS, *SPEC_BOUNDS)
-    for kind in KINDS.values():
-        expected = [one.message for one in cases if one.kind == kind.kind]
-        for path, node in walk(object_schema(kind)):
-            for rule in node.get("x-kubernetes-validations", []):
-                # a case may quote the beginning of a long message
-                assert any(rule["message"].startswith(one) for one in expected), f"{path}: {rule['message']}"
-
-
-BOUNDS = ("enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_bound_of_the_schemas_has_a_case(kind: str) -> None:
-    cases = {one.id for one in (*SPEC_BOUNDS, *STATUS_BOUNDS) if one.kind == kind}
-    schema = object_schema(KINDS[kind])
-    expected = {
-        f"{path} {bound}"
-        for root in ("spec", "status")
-        for path, node in walk(schema["properties"][root], root)
-        for bound in BOUNDS
-        if bound in node
-    }
-    assert expected - cases == set()
-    assert {KIND_OF[example] for example in FULL} == set(KINDS)

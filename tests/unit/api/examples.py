@@ -339,6 +339,8 @@ def full_routingpolicy_status() -> Object:
                 "endpoint": "http://research-router.inference.svc:4000/v1",
                 "requestsPerSecond": "31.4",
                 "forecast": {"method": "timeOfDay", "skill": "0.31", "samples": 400},
+                "judged": [{"pool": "qwen3-8b-4090", "answers": "412", "passed": "0.91", "passRate": "0.92"}],
+                "promptCaches": [{"pool": "claude-sonnet", "ttl": "1h", "message": "Read 4 times an hour: 1h pays."}],
                 "shares": [{"pool": "qwen3-8b-4090", "share": "0.88", "requestsPerSecond": "27.6"}],
                 "passRate": "0.96",
                 "usdPerRequest": "0.002",
@@ -350,6 +352,7 @@ def full_routingpolicy_status() -> Object:
                 "message": "31.4 rps: 88 % inside, 12 % to claude-sonnet.",
             }
         ],
+        "spending": {"spentUsd": "41", "budgetUsd": "100", "resetsAt": "2026-12-01T00:00:00Z", "state": "Within"},
         "tenants": [
             {
                 "name": "research",
