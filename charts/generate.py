@@ -143,7 +143,12 @@ helm test comptroller --namespace comptroller-system
   Nodes, namespaces and the definitions of the kinds it still lists: they have no namespace.
 - **Air-gapped**: `image.repository`, `router.image` and the images of your pools come from your mirror; prices come
   from the package that is part of the image, or from `spec.hosted.prices`. Nothing is fetched.
-- **Rights**: the operator reads no Secret and writes no spec of yours; `files/rules.yaml` lists all that it may.
+- **Two pods**: one holds the Lease and writes, the other sees and learns the same and takes over: within 3 seconds when
+  the first is told to stop, within 20 when it or its node is lost. Whoever cannot renew the Lease for 10 seconds writes
+  nothing more, and the Lease lasts 15 (`settings.leaderElection`). `comptroller_leader` and
+  `kubectl get lease -n comptroller-system` tell who leads; the page and `/ledger` are the leader's.
+- **Rights**: the operator reads no Secret and writes no spec of yours; `files/rules.yaml` lists all that it may, and in
+  its own namespace it may write the one Lease.
 
 ## Values
 """

@@ -49,12 +49,12 @@ LATE = (
 
 ROWS: Mapping[str, tuple[Panel, ...]] = {
     "Now": (
-        Panel("Spending", (Query("comptroller_usd_per_hour"),), "currencyUSD",
+        Panel("Spending", (Query("max(comptroller_usd_per_hour)"),), "currencyUSD",
               "Predicted, marginal basis: power, rent and tokens, per hour.", "stat", 4),
         Panel("Answered inside", (Query(INSIDE),), "percentunit", "Planned share that own GPUs answer.", "stat", 4),
         Panel("Arrivals", (Query("sum(comptroller_route_requests_per_second)"),), "reqps",
               "Measured requests per second.", "stat", 4),
-        Panel("Unknown measurements", (Query("comptroller_unknown_measurements"),), "none",
+        Panel("Unknown measurements", (Query("max(comptroller_unknown_measurements)"),), "none",
               "While there are any, the last good decision is held.", "stat", 4),
         Panel("Age of the decision", (Query("time() - max(comptroller_decision_timestamp_seconds)"),), "s",
               "It should stay below a minute.", "stat", 4),

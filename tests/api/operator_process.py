@@ -454,14 +454,29 @@ def _said(event: Mapping[str, Any]) -> str:
 
 @contextmanager
 def running_fleet(
-    server: ApiServer, routers: Routers, prometheus: Prometheus, folder: Path, gpus: int = 8
+    server: ApiServer, routers: Routers, prometheus: Prometheus, folder: Path, gpus: int = 8, **more: Any
 ) -> Iterator[Fleet]:
-    """An operator that watches one new namespace, whose GPU class `sim-...` has a simulated node of its own."""
+    """An operator that watches one new namespace, whose GPU class `sim-...` has a simulated node of its own; `more`
+    are further settings."""
     name = f"fleet-{uuid.uuid4().hex[:8]}"
     gpu_class = name.replace("fleet", "sim")
     server.kubectl("create", "namespace", name)
     server.apply(gpu_node(gpu_class, gpus))
-    settings = {
+    operator = Operator(folder, login(server, folder), fleet_settings(prometheus, name, gpu_class) | more)
+    fleet = Fleet(server, name, gpu_class, routers, prometheus, operator)
+    try:
+        operator.start()
+        yield fleet
+    finally:
+        with suppress(AssertionError):
+            operator.end()
+        # its node stays with the server: routers and Jobs of fleets that run beside it may have come to lie there
+        server.kubectl("delete", f"namespace/{name}", "--wait=false")
+
+
+def fleet_settings(prometheus: Prometheus, namespace: str, gpu_class: str) -> dict[str, Any]:
+    """Everything that takes minutes takes seconds."""
+    return {
         "prometheus": {
             "url": prometheus.url,
             "timeoutSeconds": 2,
@@ -491,19 +506,9 @@ def running_fleet(
                 "maxConcurrency": 64,
             }
         },
-        "watchNamespaces": [name],
+        "watchNamespaces": [namespace],
         "page": {"enabled": True},
     }
-    operator = Operator(folder, login(server, folder), settings)
-    fleet = Fleet(server, name, gpu_class, routers, prometheus, operator)
-    try:
-        operator.start()
-        yield fleet
-    finally:
-        with suppress(AssertionError):
-            operator.end()
-        # its node stays with the server: routers and Jobs of fleets that run beside it may have come to lie there
-        server.kubectl("delete", f"namespace/{name}", "--wait=false")
 
 
 def gpu_node(name: str, gpus: int) -> dict[str, Any]:

@@ -79,14 +79,34 @@ def test_cluster_wide_or_namespaced_it_may_the_same_from_one_list() -> None:
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     wide = rendered()
     assert one(wide, "ClusterRole")["rules"] == rules["namespaced"] + rules["cluster"]
-    assert not [item for item in wide if item["kind"] == "Role"]
+    assert [item["metadata"]["name"] for item in wide if item["kind"] == "Role"] == ["comptroller-lease"]
     narrow = rendered("--set", "watchNamespaces={inference,research}")
     assert one(narrow, "ClusterRole")["rules"] == rules["cluster"]
-    roles = [item for item in narrow if item["kind"] == "Role"]
+    roles = [item for item in narrow if item["kind"] == "Role" and item["metadata"]["name"] == "comptroller"]
     assert {item["metadata"]["namespace"] for item in roles} == {"inference", "research"}
     assert all(item["rules"] == rules["namespaced"] for item in roles)
     settings = load_settings(one(narrow, "ConfigMap")["data"]["settings.yaml"])
     assert settings.watch_namespaces == ["inference", "research"]
+
+
+LEASE = "settings.leaderElection.leaseName=mine"
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "watchNamespaces={inference}"), ("--set", LEASE)])
+def test_it_may_write_the_one_lease_that_its_settings_name_and_only_at_home(more: tuple[str, ...]) -> None:
+    objects = rendered(*more)
+    name = load_settings(one(objects, "ConfigMap")["data"]["settings.yaml"]).leader_election.lease_name
+    role, binding = one(objects, "Role", "comptroller-lease"), one(objects, "RoleBinding", "comptroller-lease")
+    assert name == ("mine" if LEASE in more else "comptroller")
+    assert {item["metadata"]["namespace"] for item in (role, binding)} == {NAMESPACE}
+    lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        lease | {"resourceNames": [name], "verbs": ["get", "update"]},
+        lease | {"verbs": ["create"]},
+    ]
+    elsewhere = [item for item in objects if item["kind"] in ("ClusterRole", "Role") and item is not role]
+    assert not [rule for item in elsewhere for rule in item["rules"] if "leases" in rule["resources"]]
+    assert one(objects, "ServiceAccount")["metadata"]["name"] == binding["subjects"][0]["name"]
 
 
 def test_it_reads_no_secret_and_has_no_wildcard_and_writes_no_spec() -> None:
@@ -101,7 +121,7 @@ def test_it_reads_no_secret_and_has_no_wildcard_and_writes_no_spec() -> None:
 def test_the_demo_gives_its_operator_the_same_rights() -> None:
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     demo = yaml.safe_load_all((ROOT / "e2e/demo/manifests/operator/rbac.yaml").read_text())
-    (role,) = [item for item in demo if item["kind"] == "ClusterRole"]
+    (role, at_home) = [item for item in demo if item["kind"] in ("ClusterRole", "Role")]
 
     def flat(listed: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
         return {
@@ -109,6 +129,7 @@ def test_the_demo_gives_its_operator_the_same_rights() -> None:
         }
 
     assert flat(role["rules"]) == flat(rules["namespaced"] + rules["cluster"])
+    assert at_home["rules"] == one(rendered(), "Role", "comptroller-lease")["rules"]
 
 
 def test_the_pod_runs_restricted_with_settings_that_the_operator_can_read() -> None:
@@ -141,7 +162,11 @@ def test_new_settings_restart_the_operator_and_the_same_ones_do_not() -> None:
 
 
 def test_several_replicas_are_spread_and_protected() -> None:
-    alone, two = rendered(), rendered("--set", "replicaCount=2")
+    alone, two = rendered("--set", "replicaCount=1"), rendered()
+    assert one(two, "Deployment")["spec"]["replicas"] == 2
+    assert one(two, "Deployment")["spec"]["strategy"] == {
+        "type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }  # fmt: skip
     assert one(alone, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     assert not [item for item in alone if item["kind"] == "PodDisruptionBudget"]
     assert one(two, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
@@ -192,6 +217,7 @@ def test_alerts_and_dashboard_come_whole_where_asked_for() -> None:
         ("replicaCount=two", "/replicaCount"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("settings.loop.tickSeconds=0", "/settings/loop/tickSeconds"),
+        ("settings.leaderElection.enabled=false", "replicaCount: must be 1 where settings.leaderElection.enabled is"),
         ("settings.lop.tickSeconds=1", "additional properties 'lop' not allowed"),
         ("serviceAccount.create=false", "serviceAccount.name: is required where serviceAccount.create is false"),
     ],

@@ -51,7 +51,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The settings as the operator reads them: yours, with what the chart knows itself. */}}
 {{- define "comptroller.settings" -}}
-{{- $own := dict "defaults" (dict "operatorImage" (include "comptroller.image" .) "imagePullPolicy" .Values.image.pullPolicy) -}}
+{{- $own := dict "defaults" (dict "operatorImage" (include "comptroller.image" .) "imagePullPolicy" .Values.image.pullPolicy) "leaderElection" (dict "leaseName" (include "comptroller.fullname" .)) -}}
 {{- with .Values.router.image -}}
 {{- $_ := set (get $own "defaults") "routerImage" . -}}
 {{- end -}}

@@ -6,7 +6,7 @@ Everything has a default that is right for most clusters; `defaults()` lists the
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -259,6 +259,47 @@ class RouterSettings(Strict):
     )
 
 
+class LeaderElectionSettings(Strict):
+    """Which of several operator processes decides and writes: the one that holds a Lease."""
+
+    enabled: bool = Field(default=True, description="Whether there may be several processes.")
+    namespace: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        description="Where the Lease is; absent: the namespace of the operator's pod. Outside of a cluster there is no "
+        "election without it.",
+    )
+    lease_name: str = Field(default="comptroller", min_length=1, max_length=253, description="Name of the Lease.")
+    lease_duration_seconds: int = Field(
+        default=15, ge=2, le=3600, description="A holder that was not heard of for this long is replaced."
+    )
+    renew_deadline_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="A holder that could not renew for this long stops writing; at most 0.8 of the duration.",
+    )
+    retry_period_seconds: float = Field(
+        default=2.0, gt=0, le=600, description="Time between attempts; at most half of the deadline."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """What keeps two processes from writing at once."""
+        if self.renew_deadline_seconds > 0.8 * self.lease_duration_seconds:
+            raise ValueError(
+                "renewDeadlineSeconds must be at most 0.8 of leaseDurationSeconds: a holder must stop writing before "
+                "another may begin"
+            )
+        if self.retry_period_seconds > 0.5 * self.renew_deadline_seconds:
+            raise ValueError(
+                "retryPeriodSeconds must be at most half of renewDeadlineSeconds: one attempt that fails must not end "
+                "a term"
+            )
+        return self
+
+
 class PageSettings(Strict):
     """The read-only page for people under `/` of the port."""
 
@@ -282,6 +323,7 @@ class Settings(Strict):
     watch_namespaces: Annotated[list[str], Field(max_length=256)] = Field(
         default_factory=list, description="Namespaces that are watched; absent: all."
     )
+    leader_election: LeaderElectionSettings = Field(default_factory=LeaderElectionSettings)
     page: PageSettings = Field(default_factory=PageSettings)
     listen_port: int = Field(default=8080, ge=1, le=65535, description="Port of health, metrics and target discovery.")
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs; 1 when the cluster cannot be worked with, 2 when the settings are wrong."""
+    """Runs; 1 when the cluster cannot be worked with or another process leads now, 2 when the settings are wrong."""
     logs.configure(options.log_level)
     try:
         settings = read(options.settings)
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         asyncio.run(watches.run(settings))
-    except (KubeError, LoginError, MissingCrdError) as error:
+    except (KubeError, LoginError, MissingCrdError, watches.LeadershipLostError) as error:
         print(f"comptroller: {error}", file=sys.stderr)
         return 1
     return 0

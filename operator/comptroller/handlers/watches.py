@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import kopf
 
 from comptroller.api.settings import Settings
 from comptroller.kube.client import KubeClient
+from comptroller.kube.login import own_namespace
 from comptroller.kube.resources import WATCHED, Resource
+from comptroller.runtime.leader import Elector, process_name
 from comptroller.runtime.operator import MissingCrdError, Operator
 
 IDENTITY: Any = "comptroller"
@@ -68,11 +72,31 @@ def configure(settings: kopf.OperatorSettings) -> None:
             settings.watching.label_selectors[resource.group, resource.version, resource.plural] = resource.selector
 
 
+class LeadershipLostError(Exception):
+    """Another process leads after this one did. Its decisions are another's now: it begins anew, as a follower."""
+
+    def __init__(self, leader: str) -> None:
+        super().__init__(f"{leader or 'another process'} leads now: start this one again, and it follows")
+
+
+@asynccontextmanager
+async def _elector(settings: Settings, name: str, stop: asyncio.Event) -> AsyncIterator[Elector | None]:
+    """The part in the election, with a login of its own; None where there is no other process."""
+    election = settings.leader_election
+    namespace = election.namespace or own_namespace()
+    if not election.enabled or namespace is None:
+        yield None
+        return
+    async with await KubeClient.connect(f"{name} lease", election.renew_deadline_seconds / 2) as client:
+        yield Elector(client, namespace, name, election, on_loss=stop.set)
+
+
 async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Runs the operator until it is told to stop. Raises `MissingCrdError` when our kinds are not served, `LoginError`
-    when there is no way to log in."""
-    async with await KubeClient.connect() as client:
-        operator = Operator(client, settings)
+    when there is no way to log in, `LeadershipLostError` when another process leads after this one did."""
+    stop, name = stop or asyncio.Event(), process_name()
+    async with await KubeClient.connect(name) as client, _elector(settings, name, stop) as elector:
+        operator = Operator(client, settings, elector)
         logging.getLogger("comptroller").debug("Starting")
         try:
             await kopf.operator(
@@ -88,6 +112,8 @@ async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
                 await operator.stop()  # kopf cleans up only what has started
                 raise missing from None
             raise
+    if elector is not None and elector.view.lost_to is not None:
+        raise LeadershipLostError(elector.view.lost_to)
 
 
 def _missing(error: BaseException | None) -> MissingCrdError | None:

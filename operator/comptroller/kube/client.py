@@ -5,7 +5,9 @@ Typed models are avoided on purpose: they cost processor time and refuse fields 
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +15,8 @@ from typing import Any, Self
 import aiohttp
 from kubernetes.aio import client as aio_client
 
+from comptroller import __version__
+from comptroller.kube.fence import Fence
 from comptroller.kube.login import log_in
 from comptroller.kube.resources import BY_KIND, KubeDict, Resource
 
@@ -32,18 +36,32 @@ class KubeError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotLeadingError(KubeError):
+    """Another process writes now; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "this process does not hold the lease, so it writes nothing")
+
+
 class KubeClient:
-    """Reads and writes objects as plain dicts. Use `async with await KubeClient.connect()`."""
+    """Reads and writes objects as plain dicts; every write passes its fence. Use `async with await
+    KubeClient.connect()`."""
 
     def __init__(self, api: Any, timeout_seconds: float = 30.0) -> None:
         self._api = api
         self._timeout = timeout_seconds
         self.writes = 0
+        self.fence = Fence()
 
     @classmethod
-    async def connect(cls) -> Self:
-        """Logs in with the pod's service account, or with the kubeconfig outside of a cluster. Raises `LoginError`."""
-        return cls(await log_in())
+    async def connect(cls, process: str = "", timeout_seconds: float = 30.0) -> Self:
+        """Logs in with the pod's service account, or with the kubeconfig outside of a cluster. Raises `LoginError`.
+
+        `process` tells the processes apart in the API server's audit log, as part of the user agent.
+        """
+        api = await log_in()
+        api.user_agent = f"comptroller/{__version__}" + (f" ({process})" if process else "")
+        return cls(api, timeout_seconds)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,7 +121,7 @@ class KubeClient:
         return await self._write("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, STRATEGIC)
 
     async def create(self, item: Mapping[str, Any]) -> KubeDict:
-        """Creates an object; used for events only."""
+        """Creates an object; used for events and the lease only."""
         resource = BY_KIND[item["kind"]]
         return await self._write(
             "POST",
@@ -112,6 +130,12 @@ class KubeClient:
             {"fieldManager": FIELD_MANAGER},
             "application/json",
         )
+
+    async def replace(self, item: Mapping[str, Any]) -> KubeDict:
+        """Replaces an object by one that carries the resourceVersion that was read; 409 where another was faster."""
+        resource, metadata = BY_KIND[item["kind"]], item["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"])
+        return await self._write("PUT", path, item, {"fieldManager": FIELD_MANAGER}, "application/json")
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Deletes this very object (by uid) in the background; one that is gone already is fine."""
@@ -125,8 +149,11 @@ class KubeClient:
     async def _write(
         self, method: str, path: str, body: Mapping[str, Any], query: Mapping[str, Any], content: str
     ) -> KubeDict:
-        self.writes += 1
-        return await self._request(method, path, query, body, content)
+        with self.fence.passing() as seconds:
+            if seconds is None:
+                raise NotLeadingError
+            self.writes += 1
+            return await self._request(method, path, query, body, content, seconds)
 
     async def _request(
         self,
@@ -135,6 +162,7 @@ class KubeClient:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
+        seconds: float = math.inf,
     ) -> KubeDict:
         parameters = [(key, _text(value)) for key, value in (query or {}).items() if value not in (None, "")]
         request = await self._api.param_serialize(
@@ -146,8 +174,9 @@ class KubeClient:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._api.call_api(*request, _request_timeout=self._timeout)
-            data = await response.read()
+            async with asyncio.timeout(min(self._timeout, seconds)):
+                response = await self._api.call_api(*request, _request_timeout=self._timeout)
+                data = await response.read()
         except (OSError, TimeoutError, aiohttp.ClientError, aio_client.ApiException) as error:
             raise KubeError(0, f"the API server does not answer: {error or type(error).__name__}") from error
         answer = _read(data)

@@ -58,6 +58,11 @@ def current_namespace() -> str:
         return str((active.get("context") or {}).get("namespace") or "default")
 
 
+def own_namespace() -> str | None:
+    """The namespace of this process' pod; None outside of a cluster."""
+    return _OWN_NAMESPACE.read_text().strip() if _in_a_pod() and _OWN_NAMESPACE.exists() else None
+
+
 def _in_a_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
 

@@ -57,12 +57,13 @@ ENDPOINT_SLICE = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointsl
 POD = Resource("Pod", "", "v1", "pods")
 NODE = Resource("Node", "", "v1", "nodes", namespaced=False)
 EVENT = Resource("Event", "events.k8s.io", "v1", "events")
+LEASE = Resource("Lease", "coordination.k8s.io", "v1", "leases")
 
 OWNED_BY_USERS = (MODEL_POOL, ROUTING_POLICY, CACHE_WARMUP)
 CHILDREN = (DEPLOYMENT, SERVICE, CONFIG_MAP, JOB, POD_DISRUPTION_BUDGET, NETWORK_POLICY)
 WATCHED = (*OWNED_BY_USERS, *CHILDREN, ENDPOINT_SLICE, POD, NODE)
 
-BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*WATCHED, EVENT)}
+BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*WATCHED, EVENT, LEASE)}
 
 
 def key_of(item: Mapping[str, Any]) -> ObjectKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from comptroller.allocation.audit import Beside, audit_plan
@@ -14,9 +14,9 @@ from comptroller.allocation.snapshot import Snapshot, Unknown
 from comptroller.kube.resources import CACHE_WARMUP, MODEL_POOL, OWNED_BY_USERS, ROUTING_POLICY, ObjectKey, key_of
 from comptroller.learning.demand import DemandLearner
 from comptroller.learning.outlook import foreseen
-from comptroller.observe.measurements import measure
+from comptroller.observe.measurements import Measurements, measure
 from comptroller.observe.prometheus import PrometheusSource
-from comptroller.observe.replicas import replicas_by_pool
+from comptroller.observe.replicas import PoolReplicas, replicas_by_pool
 from comptroller.observe.warmups import without_warmups
 from comptroller.runtime.accounts import Accounts
 from comptroller.runtime.clock import micro_timestamp, monotonic_seconds, now_datetime, now_seconds
@@ -29,16 +29,27 @@ from comptroller.runtime.past import Past
 from comptroller.runtime.prompt_caches import choices_after, with_caches
 from comptroller.runtime.queue import WorkQueue
 from comptroller.runtime.reconcile.context import Context
-from comptroller.runtime.remember import last_number, remember_entry
+from comptroller.runtime.remember import last_number, remember_entry, remembered, remembered_decisions
 from comptroller.runtime.specs import read_specs
 from comptroller.runtime.speeds import speeds_after
 from comptroller.runtime.startups import starts_after
-from comptroller.runtime.state import Picture
+from comptroller.runtime.state import Picture, Specs
 
 log = logging.getLogger("comptroller.loop")
 
 WorkKey = tuple[str, ObjectKey]
 """Kind and key of an object to reconcile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one round saw."""
+
+    at_seconds: float
+    specs: Specs
+    measured: Measurements
+    replicas: Mapping[str, PoolReplicas]
+    snapshot: Snapshot
 
 
 @dataclass(slots=True)
@@ -64,8 +75,9 @@ class DecisionLoop:
         self.objects = ObjectMetrics(self.context.metrics.registry)
 
     def ask(self) -> None:
-        """Asks for a decision soon: something that matters has changed."""
-        self._asked.set()
+        """Asks for a decision soon: something that matters has changed. A follower has none to make."""
+        if self.context.leads():
+            self._asked.set()
 
     async def run(self) -> None:
         """Decides until cancelled. A round that fails is logged and the next one tries again."""
@@ -86,7 +98,7 @@ class DecisionLoop:
         settings = self.context.settings.loop
         while True:
             try:
-                await self.once()
+                await (self.once() if self.context.leads() else self.follow())
             except Exception:
                 log.exception("The decision failed; the last one stays in force")
             else:
@@ -101,32 +113,13 @@ class DecisionLoop:
             self._asked.clear()
 
     async def once(self) -> Picture:
-        """One round."""
-        context = self.context
+        """One round of the process that leads."""
+        context, state = self.context, self.context.state
         began = monotonic_seconds()
-        # 1. Read the specs and sort out what cannot be acted upon.
-        specs = read_specs(context.store, context.settings, now_datetime())
-        # 2. Measure; what does not answer is unknown.
-        measured = await measure(self.source, context.settings.prometheus)
-        now = now_seconds()
-        measured = without_warmups(measured, context.store, now, context.settings.prometheus.rate_window_seconds)
-        seen = not isinstance(measured.router_age_seconds, Unknown) and len(measured.router_age_seconds) > 0
-        if seen and context.state.first_data_seconds is None:
-            context.state.first_data_seconds = now
-        state = context.state
-        state.speeds = speeds_after(state.speeds, context.store, specs, context.settings, measured, now)
-        window = float(context.settings.prometheus.rate_window_seconds)
-        in_force = policies_in_force(specs, state)
-        state.judgements = judgements_after(state.judgements, context.store, in_force, measured, window, now)
-        # 3. Freeze a snapshot and decide on it.
-        replicas = replicas_by_pool(context.store)
-        state.starts = starts_after(state.starts, specs.pools, replicas)
-        policies = policies_in_force(specs, state)
-        state.caches = choices_after(state.caches, context.store, specs, policies, measured, state.memory.shares)
-        snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
-        snapshot = with_caches(snapshot, specs, state.caches, measured)
-        self.past.give(state.demand, now)
-        snapshot, decision = await asyncio.to_thread(_decide, state.demand, snapshot)
+        seen = await self._look()
+        specs, measured, now = seen.specs, seen.measured, seen.at_seconds
+        # 3. Decide on it.
+        snapshot, decision = await asyncio.to_thread(_decide, state.demand, seen.snapshot)
         # 4. Have it audited by code that shares nothing with the code that made it.
         if violations := audit_plan(
             {**specs.policies, **policies_in_force(specs, context.state)}, specs.pools, decision, _beside(context)
@@ -141,10 +134,8 @@ class DecisionLoop:
             raise RuntimeError(f"the auditor refused the first plan: {violations[0]}")
         # 5. Publish it and have every object reconciled with it.
         self._number = max(self._number, last_number(context.state.history)) + 1
-        forecasts = state.demand.skills()
-        picture = Picture(
-            now, specs, measured, replicas, snapshot, decision, self._number, forecasts=forecasts, caches=state.caches
-        )
+        number, forecasts, caches = self._number, state.demand.skills(), state.caches
+        picture = Picture(now, specs, measured, seen.replicas, snapshot, decision, number, caches, forecasts)
         await self._publish(picture)
         context.metrics.show(snapshot, measured, decision, now)
         context.metrics.show_forecasts(snapshot, forecasts)
@@ -160,6 +151,40 @@ class DecisionLoop:
             for item in context.store.all(resource):
                 self.queue.add((resource.kind, key_of(item)))
         return picture
+
+    async def follow(self) -> None:
+        """One round of a process that follows: it sees and learns what the leader does, and decides nothing."""
+        seen = await self._look()
+        await asyncio.to_thread(_learn, self.context.state.demand, seen.snapshot)
+
+    async def _look(self) -> Seen:
+        context = self.context
+        # 1. Read the specs and sort out what cannot be acted upon.
+        specs = read_specs(context.store, context.settings, now_datetime())
+        # 2. Measure; what does not answer is unknown.
+        measured = await measure(self.source, context.settings.prometheus)
+        now = now_seconds()
+        measured = without_warmups(measured, context.store, now, context.settings.prometheus.rate_window_seconds)
+        seen = not isinstance(measured.router_age_seconds, Unknown) and len(measured.router_age_seconds) > 0
+        if seen and context.state.first_data_seconds is None:
+            context.state.first_data_seconds = now
+        state = context.state
+        if state.picture is None:  # whoever decided before has told of it in the status
+            state.memory = remembered(context.store)
+            state.history = remembered_decisions(context.store)
+        state.speeds = speeds_after(state.speeds, context.store, specs, context.settings, measured, now)
+        window = float(context.settings.prometheus.rate_window_seconds)
+        in_force = policies_in_force(specs, state)
+        state.judgements = judgements_after(state.judgements, context.store, in_force, measured, window, now)
+        # Freeze a snapshot.
+        replicas = replicas_by_pool(context.store)
+        state.starts = starts_after(state.starts, specs.pools, replicas)
+        policies = policies_in_force(specs, state)
+        state.caches = choices_after(state.caches, context.store, specs, policies, measured, state.memory.shares)
+        snapshot = gather(context.store, specs, context.state, context.settings, measured, replicas, now)
+        snapshot = with_caches(snapshot, specs, state.caches, measured)
+        self.past.give(state.demand, now)
+        return Seen(now, specs, measured, replicas, snapshot)
 
     async def _publish(self, picture: Picture) -> None:
         state, before = self.context.state, self.context.state.picture
@@ -208,9 +233,14 @@ def _beside(context: Context) -> Beside:
 
 def _decide(demand: DemandLearner, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
     """Learns the demand of now, looks ahead and decides."""
-    demand.record(snapshot.at_seconds, {route.key: route.demand.requests_per_second for route in snapshot.routes})
-    snapshot = foreseen(demand, snapshot)
+    snapshot = _learn(demand, snapshot)
     return snapshot, decide(snapshot)
+
+
+def _learn(demand: DemandLearner, snapshot: Snapshot) -> Snapshot:
+    """Learns the demand of now, and looks ahead by it."""
+    demand.record(snapshot.at_seconds, {route.key: route.demand.requests_per_second for route in snapshot.routes})
+    return foreseen(demand, snapshot)
 
 
 def _changes(before: Decision | None, after: Decision) -> list[str]:

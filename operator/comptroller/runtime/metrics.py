@@ -44,6 +44,7 @@ class Metrics:
     unknown: Gauge = field(init=False)
     budget_remaining: Gauge = field(init=False)
     forecast_skill: Gauge = field(init=False)
+    leader: Gauge = field(init=False)
     warmups: WarmupMetrics = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,6 +153,9 @@ class Metrics:
             "How much better than the last value the demand of a route is forecast: 0 no better, 1 always right.",
             ["policy", "route"],
             registry=own,
+        )
+        self.leader = Gauge(
+            "comptroller_leader", "1 for the process that decides and writes, 0 for one that follows.", registry=own
         )
         self.unknown = Gauge(
             "comptroller_unknown_measurements", "Measurements that were unknown at the last decision.", registry=own

@@ -17,7 +17,7 @@ from comptroller.api.settings import Settings
 from comptroller.apply.events import EventRecorder
 from comptroller.apply.objects import Applier
 from comptroller.apply.status import OWN_CONDITIONS, StatusWriter
-from comptroller.kube.client import KubeClient, KubeError
+from comptroller.kube.client import KubeClient, KubeError, NotLeadingError
 from comptroller.kube.resources import (
     BY_KIND,
     CACHE_WARMUP,
@@ -43,6 +43,7 @@ from comptroller.observe.targets import scrape_targets
 from comptroller.observe.warmups import JOB_LABEL
 from comptroller.observe.ways import external_ips, ways
 from comptroller.runtime.clock import monotonic_seconds, now_seconds
+from comptroller.runtime.leader import Elector
 from comptroller.runtime.loop import DecisionLoop, WorkKey
 from comptroller.runtime.metrics import Metrics
 from comptroller.runtime.page import Page
@@ -53,7 +54,6 @@ from comptroller.runtime.reconcile.policy import reconcile_policy
 from comptroller.runtime.reconcile.pool import reconcile_pool
 from comptroller.runtime.reconcile.tell import tell
 from comptroller.runtime.reconcile.warmup import reconcile_warmup
-from comptroller.runtime.remember import remembered, remembered_decisions
 from comptroller.runtime.server import serve
 from comptroller.runtime.state import State
 
@@ -61,6 +61,7 @@ log = logging.getLogger("comptroller")
 
 WORKERS = 8
 UNSYNCED_LIMIT_SECONDS = 60.0
+LAST_WRITES_SECONDS = 5.0  # how long a process that is told to stop waits for its writes under way
 PASSING = frozenset((404, 409, 429))  # refusals that pass by themselves: gone, changed meanwhile, too busy
 RECONCILERS = {
     MODEL_POOL.kind: reconcile_pool,
@@ -79,6 +80,7 @@ class Operator:
 
     client: KubeClient
     settings: Settings
+    elector: Elector | None = None  # None: there is no other process
     store: ClusterStore = field(default_factory=ClusterStore)
     metrics: Metrics = field(default_factory=Metrics)
     queue: WorkQueue[WorkKey] = field(default_factory=WorkQueue)
@@ -86,6 +88,7 @@ class Operator:
     context: Context = field(init=False)
     _source: PrometheusSource = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    _election: asyncio.Task[None] | None = None
     _server: web.AppRunner | None = None
     _page: Page | None = None
     _synced_at: float | None = None
@@ -101,15 +104,22 @@ class Operator:
             settings=self.settings,
             state=State(last_round_seconds=now_seconds()),
             metrics=self.metrics,
+            leads=self.leads,
         )
         self.loop = DecisionLoop(self.context, self._source, self.queue)
+        self.metrics.leader.set_function(lambda: float(self.leads()))
+        if self.elector is not None:
+            self.client.fence.left_seconds = self.elector.left_seconds
+            self.elector.on_change = self.loop.ask
+
+    def leads(self) -> bool:
+        """Whether this process decides and writes."""
+        return self.elector is None or self.client.fence.open
 
     async def start(self) -> None:
         """Lists everything once, so that the first decision sees the whole picture; then begins to work."""
         for resource in WATCHED:
             await self.relist(resource)
-        self.context.state.memory = remembered(self.store)
-        self.context.state.history = remembered_decisions(self.store)
         self._synced_at = monotonic_seconds()
         if self.settings.page.enabled:
             self._page = Page(self.context, self.loop.hours, self.loop.ledger)
@@ -121,12 +131,15 @@ class Operator:
             lambda: scrape_targets(self.store),
             self.loop.ledger.answer,
             self._page.routes() if self._page is not None else (),
+            self._led_by,
         )
         self._tasks = [
             asyncio.create_task(self.loop.run(), name="decide"),
             asyncio.create_task(self.queue.run(self._work, WORKERS), name="reconcile"),
             asyncio.create_task(self._heal(), name="relist"),
         ]
+        if self.elector is not None:
+            self._election = asyncio.create_task(self.elector.run(), name="elect")
         log.info(
             "Started",
             extra={"objects": {resource.kind: sum(1 for _ in self.store.all(resource)) for resource in WATCHED}},
@@ -134,6 +147,7 @@ class Operator:
 
     async def stop(self) -> None:
         """Ends the work; what is written is written, what was not will be by the next process."""
+        await self._resign()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -142,6 +156,21 @@ class Operator:
             await self._server.cleanup()
         if self._page is not None:
             await self._page.close()
+
+    async def _resign(self) -> None:
+        """Writes nothing more, and then lets another lead. Where a write has not ended, the lease does so by itself."""
+        if self.elector is None or self._election is None:
+            return
+        self._election.cancel()
+        await asyncio.gather(self._election, return_exceptions=True)
+        if await self.client.fence.close(LAST_WRITES_SECONDS):
+            await self.elector.release()
+
+    def _led_by(self) -> str | None:
+        """Who leads instead of this process; None where it does itself."""
+        if self.leads() or self.elector is None:
+            return None
+        return self.elector.holder or "nobody"
 
     async def relist(self, resource: Resource) -> None:
         """Takes over a full list of one kind; heals what the watch has lost."""
@@ -227,9 +256,11 @@ class Operator:
 
     async def _work(self, key: WorkKey) -> None:
         kind, name = key
+        if not self.leads():
+            return
         try:
             await RECONCILERS[kind](self.context, name)
-        except NotYetError:
+        except (NotYetError, NotLeadingError):
             return  # the first decision asks for every object
         except KubeError as error:
             delay = self.queue.retry(key, error.retry_after_seconds)
@@ -289,7 +320,8 @@ class Operator:
         A plan that the auditor refuses is no failure here: a new process would make the same one. Nor is a round that
         fails before the first picture: that is for readiness to tell.
         """
-        ended = [task.get_name() for task in self._tasks if task.done()]
+        tasks = [*self._tasks, *([self._election] if self._election is not None else ())]
+        ended = [task.get_name() for task in tasks if task.done()]
         now, limit = now_seconds(), self._limit_seconds
         age = now - self.context.state.last_round_seconds
         late = age > limit
@@ -300,10 +332,11 @@ class Operator:
         return {"ok": not ended and not late, **found}
 
     def ready(self) -> dict[str, Any]:
-        """Whether it has seen the whole cluster and decided, and not too long ago."""
-        picture = self.context.state.picture
-        fresh = picture is not None and now_seconds() - picture.at_seconds <= self._limit_seconds
-        return {"ok": self._synced_at is not None and fresh, "failing": self.queue.failing}
+        """Whether it has seen the whole cluster and decided, and not too long ago; a follower only sees."""
+        picture, leads = self.context.state.picture, self.leads()
+        newest = self.loop.succeeded_seconds if not leads else None if picture is None else picture.at_seconds
+        fresh = newest is not None and now_seconds() - newest <= self._limit_seconds
+        return {"ok": self._synced_at is not None and fresh, "failing": self.queue.failing, "leads": leads}
 
 
 def refused_status(live: Mapping[str, Any], message: str) -> dict[str, Any]:

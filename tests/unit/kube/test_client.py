@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from comptroller.kube.client import KubeClient, KubeError
+from comptroller.kube.client import KubeClient, KubeError, NotLeadingError
 from comptroller.kube.resources import DEPLOYMENT, MODEL_POOL, POD
 from tests.unit.kube import build
 
@@ -156,3 +157,82 @@ async def test_the_session_ends_with_the_client() -> None:
     async with api:
         pass
     assert transport.closed
+
+
+async def test_behind_a_closed_fence_everything_is_read_and_nothing_is_written() -> None:
+    api, transport = client(Answer(200, {}), page("a"))
+    api.fence.left_seconds = lambda: 0.0
+    pod, deployment = build.item("Pod", "a"), build.item("Deployment", "d")
+    for write in (
+        lambda: api.apply(deployment),
+        lambda: api.apply_status({key: value for key, value in build.pool().items() if key != "spec"}),
+        lambda: api.patch(POD, "ai", "a", {}),
+        lambda: api.create(pod),
+        lambda: api.replace(pod),
+        lambda: api.delete(POD, "ai", "a", "uid"),
+    ):
+        with pytest.raises(NotLeadingError):
+            await write()
+    assert await api.get(POD, "ai", "a") == {}
+    assert await names_of(api) == ["a"]
+    assert [one["method"] for one in transport.asked] == ["GET", "GET"]
+    assert api.writes == 0
+
+
+async def test_a_write_that_is_under_way_ends_with_the_right_to_write() -> None:
+    api, transport = client()
+    began = asyncio.Event()
+
+    async def never(*_: Any, **__: Any) -> Any:
+        began.set()
+        await asyncio.Event().wait()
+
+    transport.call_api = never  # type: ignore[method-assign]
+    api.fence.left_seconds = lambda: 0.05
+    with pytest.raises(KubeError, match="does not answer"):
+        await api.apply(build.item("Deployment", "d"))
+    assert began.is_set()
+
+
+async def test_the_fence_closes_when_the_writes_under_way_have_ended() -> None:
+    api, transport = client()
+    go = asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> Answer:
+        await go.wait()
+        return Answer(200, {})
+
+    transport.call_api = slow  # type: ignore[method-assign]
+    write = asyncio.create_task(api.apply(build.item("Deployment", "d")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(api.fence.close(5.0))
+    await asyncio.sleep(0)
+    assert not api.fence.open
+    assert not closing.done()
+    go.set()
+    assert await closing is True
+    assert write.done() or await write == {}
+    with pytest.raises(NotLeadingError):
+        await api.apply(build.item("Deployment", "d"))
+
+
+async def test_a_write_that_does_not_end_keeps_the_fence_from_saying_so() -> None:
+    api, transport = client()
+
+    async def never(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    transport.call_api = never  # type: ignore[method-assign]
+    write = asyncio.create_task(api.apply(build.item("Deployment", "d")))
+    await asyncio.sleep(0)
+    assert await api.fence.close(0.01) is False
+    write.cancel()
+
+
+async def test_a_replacement_carries_the_version_that_was_read() -> None:
+    api, transport = client(Answer(409, {"message": "changed"}))
+    with pytest.raises(KubeError) as caught:
+        await api.replace(build.item("Lease", "l"))
+    assert caught.value.status == 409
+    path = "/apis/coordination.k8s.io/v1/namespaces/ai/leases/l"
+    assert (transport.asked[0]["method"], transport.asked[0]["path"]) == ("PUT", path)

@@ -16,8 +16,8 @@ from comptroller.runtime import ledger as ledger_module
 from comptroller.runtime import loop as loop_module
 from comptroller.runtime.ledger import Ledger
 from comptroller.runtime.reconcile.policy import reconcile_policy
-from comptroller.runtime.remember import last_number
 from comptroller.runtime.server import serve
+from tests.unit.kube import build
 from tests.unit.runtime.world import Metrology
 from tests.unit.runtime.world import World as Rounds
 
@@ -140,8 +140,7 @@ async def test_the_last_decisions_stand_in_the_status_of_the_policy_with_what_th
 
 
 async def test_numbers_go_on_after_a_restart(world: World) -> None:
-    world.state.history = {"ai/research": [{"id": "118"}, {"id": "117"}], "ai/other": [{"id": "odd"}, {}]}
-    assert last_number(world.state.history) == 118
+    world.api.put(build.policy(status={"decisions": [{"id": "118"}, {"id": "117"}, {"id": "odd"}, {}]}))
     await world.at(0, 1.0)
     assert world.context.picture().number == 119
 
@@ -192,3 +191,19 @@ async def test_it_is_served_read_only_as_json(world: World, port: int) -> None:
         async with session.post(f"http://127.0.0.1:{port}/ledger") as refused:
             assert refused.status == 405
     assert (found["id"], set(found["replicas"])) == ("1", {"ai/big"})
+
+
+async def test_a_follower_sends_on_who_asks_for_what_only_the_leader_knows(world: World) -> None:
+    runner = await serve(
+        0, CollectorRegistry(), lambda: {"ok": True}, lambda: {"ok": True}, list, world.ledger.answer,
+        led_by=lambda: "comptroller-7d4f_0a1b",
+    )  # fmt: skip
+    port = next(one[1] for one in runner.addresses if len(one) == 2)
+    async with aiohttp.ClientSession() as session:
+        for path in ("/healthz", "/readyz", "/metrics", "/targets"):
+            async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                assert answer.status == 200
+        async with session.get(f"http://127.0.0.1:{port}/ledger") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert "kubectl port-forward pod/comptroller-7d4f 8080" in await answer.text()
+    await runner.cleanup()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,3 +163,33 @@ async def test_a_policy_that_went_while_it_was_decided_gets_no_history() -> None
         await world.round(15.0)
     assert world.api.events
     assert world.state.history == {}
+
+
+async def test_a_follower_measures_and_learns_and_decides_nothing() -> None:
+    world = World()
+    world.source.rps = 15.0
+    writes = world.api.writes
+    await world.loop.follow()
+    assert world.state.picture is None
+    assert world.state.first_data_seconds is not None
+    assert world.state.demand.log.routes == ("ai/research/chat",)
+    assert not world.queue._when
+    assert (world.api.writes, world.api.events) == (writes, [])
+
+
+async def test_a_follower_that_comes_to_lead_goes_on_from_what_the_other_told() -> None:
+    world = World()
+    world.source.rps = 1.0
+    await world.loop.follow()
+    world.api.put(build.pool(status={"allocation": {"desired": 5}}))
+    world.api.put(build.policy(status={"decisions": [{"id": "41"}]}))
+    picture = await world.round(1.0)
+    assert (picture.number, picture.decision.pools["ai/big"].previous) == (42, 5)
+    assert picture.decision.pools["ai/big"].replicas == 5, "fewer only after fewer have sufficed for a while"
+
+
+async def test_what_changes_makes_no_follower_look_more_often() -> None:
+    world = World()
+    world.loop.context = replace(world.context, leads=lambda: False)
+    world.loop.ask()
+    assert not world.loop._asked.is_set()

@@ -146,7 +146,7 @@ def test_a_start_without_our_kinds_ends_at_once_with_the_remedy(
 ) -> None:
     client = Unserved()
 
-    async def connect() -> Unserved:
+    async def connect(_: str) -> Unserved:
         return client
 
     monkeypatch.setattr(watches.KubeClient, "connect", connect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from comptroller.api.settings import Settings
@@ -27,6 +28,7 @@ class Context:
     settings: Settings
     state: State
     metrics: Metrics
+    leads: Callable[[], bool] = lambda: True  # False: another process decides and writes
 
     def picture(self) -> Picture:
         """The newest round of the loop. Raises `NotYetError` before the first."""
