@@ -8,7 +8,7 @@ import pytest
 
 from comptroller.cli.main import main
 from comptroller.kube import login
-from comptroller.kube.login import LoginError, current_namespace
+from comptroller.kube.login import LoginError, current_namespace, own_namespace
 
 CONFIG = """
 apiVersion: v1
@@ -49,9 +49,15 @@ def test_a_context_without_a_namespace_means_default(monkeypatch: pytest.MonkeyP
 def test_in_a_pod_it_is_the_pods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setattr(login, "_OWN_NAMESPACE", tmp_path / "namespace")
-    assert current_namespace() == "default"
+    assert (current_namespace(), own_namespace()) == ("default", None)
     (tmp_path / "namespace").write_text("mine\n")
-    assert current_namespace() == "mine"
+    assert (current_namespace(), own_namespace()) == ("mine", "mine")
+
+
+def test_outside_of_a_pod_there_is_no_namespace_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write(tmp_path / ".kube" / "config")
+    monkeypatch.setattr(login, "_OWN_NAMESPACE", write(tmp_path / "namespace", "left over"))
+    assert own_namespace() is None
 
 
 async def test_the_client_asks_the_server_of_the_current_context(
