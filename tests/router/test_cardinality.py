@@ -25,6 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "kind": {"input", "cached_input", "cache_write_5m", "cache_write_1h", "output"},
     "reason": {"planned", "full", "failed", "degraded"},
     "result": {"applied", "rejected"},
+    "scope": {"policy", "tenant"},
+    "name": {"", "team-a", "team-b"},
+    "sharing": {"process", "redis"},
+    "purpose": {"judge", "shadow", "verify"},
+    "verdict": {"pass", "fail", "error"},
+    "source": {"answer", "shadow", "verify"},
     "outcome": {
         "ok", "client_error", "overloaded", "error", "disconnected", "shed", "unauthorized", "forbidden",
         "unknown_route", "refused", "malformed", "budget",
