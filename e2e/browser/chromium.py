@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,7 @@ async def chromium(program: str, folder: Path) -> AsyncIterator[Tab]:
     """A browser with an empty profile in a folder of its own, and its page."""
     with (folder / "chromium.log").open("wb") as log:
         command = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         port = await _port(process, folder)
         async with aiohttp.ClientSession() as session:
@@ -121,8 +123,12 @@ async def chromium(program: str, folder: Path) -> AsyncIterator[Tab]:
                 finally:
                     await tab.close()
     finally:
-        process.terminate()
-        process.wait(20)
+        # the program is a script on Debian: what it has started ends with it
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
 
 
 async def _port(process: subprocess.Popen[bytes], folder: Path) -> int:

@@ -14,12 +14,13 @@ from .stubs import Upstream
 pytestmark = [pytest.mark.router, pytest.mark.timeout(300)]
 
 ROUTES = {"chat", "other", "single", "unknown"}
-POOLS = {"inference/one", "inference/two", "inference/outside", "none"}
+POOLS = {"inference/one", "inference/two", "inference/outside", "inference/judge", "inference/candidate", "none"}
 ALLOWED: dict[str, set[str]] = {
     "policy": {"inference/research"},
     "route": ROUTES,
     "pool": POOLS,
-    "tenant": {"team-a", "team-b", "unknown"},
+    # other tests share this process: they have judges, shadows and budgets
+    "tenant": {"team-a", "team-b", "unknown", "operator:evaluator", "operator:shadow"},
     "workflow": {"", "diligence"},
     "step": {"", "planning"},
     "kind": {"input", "cached_input", "cache_write_5m", "cache_write_1h", "output"},
