@@ -24,17 +24,18 @@ ALLOWED: dict[str, set[str]] = {
     "workflow": {"", "diligence"},
     "step": {"", "planning"},
     "kind": {"input", "cached_input", "cache_write_5m", "cache_write_1h", "output"},
-    "reason": {"planned", "full", "failed", "degraded"},
+    "reason": {"planned", "full", "failed", "degraded", "busy", "budget", "too_long"},
     "result": {"applied", "rejected"},
     "scope": {"policy", "tenant"},
     "name": {"", "team-a", "team-b"},
     "sharing": {"process", "redis"},
     "purpose": {"judge", "shadow", "verify"},
     "verdict": {"pass", "fail", "error"},
-    "source": {"answer", "shadow", "verify"},
+    "source": {"sample", "shadow", "verify"},
+    "failed_pool": POOLS,
     "outcome": {
         "ok", "client_error", "overloaded", "error", "disconnected", "shed", "unauthorized", "forbidden",
-        "unknown_route", "refused", "malformed", "budget",
+        "unknown_route", "refused", "malformed", "budget", "busy", "full", "too_long",
     },
 }  # fmt: skip
 
